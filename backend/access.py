@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from backend.utils.llm.rate_limits import Rate
+    from backend.utils.llm.rate_limits import RateLimit
 
 ADMIN: Final = "admin"
 """The first user, who runs the service."""
@@ -28,16 +28,13 @@ _DOLLARS: Final = re.compile(r"\d{1,7}(\.\d{1,12})?")
 
 
 class DataOwner(NamedTuple):
-    """The owner of stored data: a user, and the user's tenant.
-
-    ``tenant_id`` is empty if the user has no tenant.
-    """
+    """The owner of stored data: a user, and the user's tenant, which is empty for a user without tenant."""
 
     user_id: str
     tenant_id: str = ""
 
 
-class TokenBudget(NamedTuple):
+class AccessTokenBudget(NamedTuple):
     """How much of the operator's money the calls of an access token may cost.
 
     Attributes:
@@ -50,11 +47,7 @@ class TokenBudget(NamedTuple):
 
     @classmethod
     def parse(cls, usd: str, period: str) -> Self:
-        """Parse a budget.
-
-        Args:
-            usd: The amount in US dollars, as a decimal number.
-            period: One of `PERIODS`.
+        """Parse a budget from a decimal number of US dollars and the name of a period.
 
         Raises:
             ValueError: ``usd`` is not a positive amount up to `MOST_USD`, or ``period`` is not one of `PERIODS`.
@@ -66,7 +59,7 @@ class TokenBudget(NamedTuple):
         return cls(amount, known)
 
     def as_dict(self) -> dict[str, str]:
-        """The budget as a dict that `json.dumps` accepts. ``usd`` is a decimal number in a string."""
+        """The budget as a dict for JSON, with ``usd`` as a decimal number in a string."""
         return {"usd": f"{self.usd:f}", "period": self.period}
 
 
@@ -90,13 +83,13 @@ class Grant:
     tenant_id: str = ""
     scopes: frozenset[Scope] = frozenset({"call"})
     token_id: str | None = None
-    rate: Rate | None = None
-    budget: TokenBudget | None = None
+    rate: RateLimit | None = None
+    budget: AccessTokenBudget | None = None
     expires_at: datetime | None = None
 
     @property
     def owner(self) -> DataOwner:
-        """The user and tenant in whose name the holder acts, as the owner of stored data."""
+        """The user in whose name the holder acts, with the tenant, as the owner of stored data."""
         return DataOwner(self.user_id, self.tenant_id)
 
     def has_any_scope(self, scopes: frozenset[Scope]) -> bool:
@@ -107,8 +100,8 @@ class Grant:
         """Whether the rights have expired at ``now``. False if they never expire."""
         return self.expires_at is not None and self.expires_at <= now
 
-    def token_budgets(self) -> tuple[Budget, ...]:
-        """The token's budget as a `Budget`, which LLM calls are checked against besides the table's budgets.
+    def access_token_budgets(self) -> tuple[Budget, ...]:
+        """The token's budget as a `Budget`, which the token's LLM calls must keep besides the table's budgets.
 
         Empty if the token has no budget, or if the rights come from no stored token.
         """
@@ -129,16 +122,14 @@ class Grant:
         }
 
 
-def default_grant(user_id: str) -> Grant:
-    """The rights of a new token without chosen scopes: every scope for the user ``admin``, else only ``call``."""
+def make_default_grant(user_id: str) -> Grant:
+    """Make a token's default rights: every scope for the user ``admin``, only ``call`` for other users."""
     return Grant(user_id, scopes=frozenset(SCOPES) if user_id == ADMIN else frozenset({"call"}))
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """The stored facts of an issued access token.
-
-    They contain neither the token nor its hash, so they may be shown.
+    """What is stored about an issued access token, without the token and its hash, so it may be shown.
 
     Attributes:
         id: The id of the token, by which it can be revoked.
@@ -162,7 +153,7 @@ class AccessToken:
         return self.grant.user_id
 
     def as_dict(self) -> dict[str, Any]:
-        """The facts of the token as a dict for a JSON response. Times stay `datetime` or None."""
+        """The stored data as a dict for a JSON response. Times stay `datetime` or None."""
         return {
             "id": self.id,
             "name": self.name,
@@ -176,32 +167,32 @@ class AccessToken:
 class TokenManager(Protocol):
     """Issues, lists and revokes access tokens."""
 
-    async def issue_token(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
+    async def issue_token(self, grant: Grant, name: str, *, actor: str) -> tuple[AccessToken, str]:
         """Issue a token.
 
         Args:
             grant: The rights that the token gives.
             name: What the token is for.
-            by: The person who issues the token, for the audit trail.
+            actor: The person who issues the token, for the audit trail.
 
         Returns:
-            The facts of the token, and the token in plain text, which cannot be read again.
+            What is stored about the token, and the token in plain text, which cannot be read again.
         """
         ...
 
     async def list_tokens(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
-        """List all tokens that were ever issued, or those of one tenant, the newest first.
+        """List all tokens that were ever issued, of one tenant or of all, the newest first.
 
         Revoked and expired tokens are included.
         """
         ...
 
-    async def revoke_token(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
+    async def revoke_token(self, token_id: str, *, actor: str, tenant_id: str | None = None) -> bool:
         """Revoke a token, and end the sessions that were opened with it.
 
         Args:
             token_id: The id of the token.
-            by: The person who revokes the token, for the audit trail.
+            actor: The person who revokes the token, for the audit trail.
             tenant_id: The only tenant whose tokens may be revoked; None for any.
 
         Returns:

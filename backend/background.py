@@ -23,11 +23,10 @@ PATIENCE: Final = 3.0
 """Seconds that a running try is given at shutdown before it is cancelled."""
 
 
-class BackgroundRunner:
-    """Runs an application's background tasks, each again after an error.
+class BackgroundTaskRunner:
+    """Runs an application's background tasks, and runs each of them again after an error.
 
-    A task that keeps failing with the same error is logged only once. The health checks show
-    `failing_tasks`.
+    A task that keeps failing with the same error is logged only once. Health checks show `failing_tasks`.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -39,7 +38,7 @@ class BackgroundRunner:
 
     @property
     def failing_tasks(self) -> tuple[str, ...]:
-        """The names of the failing tasks; empty if there are none.
+        """The names of the tasks that fail now.
 
         A task fails if its last run failed, if a run takes more than `STUCK` seconds, or if the task was
         cancelled.
@@ -47,26 +46,26 @@ class BackgroundRunner:
         return tuple(job.name for job in self._jobs if job.is_failing)
 
     @asynccontextmanager
-    async def run_repeatedly(self, name: str, work: Work, *, every: float) -> AsyncIterator[None]:
+    async def run_repeatedly(self, name: str, work: Work, *, interval_s: float) -> AsyncIterator[None]:
         """Call ``work`` repeatedly in the background until the context ends.
 
-        The first call comes after ``every`` seconds, and so does each call after a success. After failures the
-        wait doubles each time, up to `LONGEST_PAUSE` seconds or a longer ``every``.
+        The first call comes after ``interval_s`` seconds. After failures the wait doubles each time, up to
+        `LONGEST_PAUSE` seconds, or up to ``interval_s`` if that is longer.
 
         Args:
             name: The name of the task, for the log and the health checks.
             work: The function to call.
-            every: The time in seconds between two calls.
+            interval_s: The wait in seconds before the first call, and after each successful call.
         """
-        async with self._supervised(_Job(name, work, self._clock, every)):
+        async with self._supervised(_Job(name, work, self._clock, interval_s)):
             yield
 
     @asynccontextmanager
     async def run_until_success(self, name: str, work: Work) -> AsyncIterator[None]:
         """Call ``work`` in the background until it succeeds once, or until the context ends.
 
-        The first call is made at once. After a failure it is called again, first after two seconds, then after
-        longer waits of up to `LONGEST_PAUSE` seconds.
+        The first call is made at once. After failures the wait begins with two seconds, and doubles each time up
+        to `LONGEST_PAUSE` seconds.
 
         Args:
             name: The name of the task, for the log and the health checks.
@@ -152,16 +151,16 @@ class _Job:
                 await self._over.wait()
 
 
-def retry_delay_s(every: float | None, fails: int) -> float:
-    """How many seconds to wait before a background task is run again.
+def retry_delay_s(interval_s: float | None, failure_count: int) -> float:
+    """Return the seconds to wait before a background task is run again.
 
     Args:
-        every: The normal wait in seconds; None, for a task that has to succeed only once, means one second.
-        fails: The number of failures in a row. Each failure doubles the wait, up to `LONGEST_PAUSE` seconds,
-            or up to ``every`` if that is longer.
+        interval_s: The wait in seconds after a success; None for a task that has to succeed only once.
+        failure_count: The number of failures in a row. Each failure doubles the wait, up to `LONGEST_PAUSE`
+            seconds, or up to ``interval_s`` if that is longer.
     """
-    first = every or 1.0
-    return min(first * 2.0 ** min(fails, 16), max(first, LONGEST_PAUSE))
+    first = interval_s or 1.0
+    return min(first * 2.0 ** min(failure_count, 16), max(first, LONGEST_PAUSE))
 
 
 def _fault(error: BaseException) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from backend.utils.llm.budgets import NOTHING, Balance, format_period, resets_at, to_pico_usd
+from backend.utils.llm.budgets import NOTHING, BudgetBalance, format_period, next_reset_at, to_pico_usd
 from backend.utils.llm.caller import qualify_user_id
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
 from backend.utils.llm.problems import did_you_mean
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from backend.access import DataOwner
     from backend.ledger.audit import Kind
     from backend.utils.llm import Table
-    from backend.utils.llm.budgets import Budget, BudgetWindow, Counter, Unit
+    from backend.utils.llm.budgets import Budget, BudgetCounter, BudgetWindow, Unit
     from backend.utils.llm.state.budget_store import BudgetStore
 
 _MOST: Final[dict[Unit, int]] = {"usd": 1_000_000, "tokens": 10**15}
@@ -29,10 +29,7 @@ _SHOWN: Final = 40
 
 
 class UnknownBudgetError(LLMError):
-    """The table has no budget with this name, or the budget has no counter for this subject.
-
-    Suggests similar names.
-    """
+    """The table has no such budget, or the budget no such counter. The message suggests similar names."""
 
     code = "unknown_budget"
     http_status = 404
@@ -75,7 +72,7 @@ class BudgetManager:
     Args:
         store: Stores the counters.
         table: The feature table that defines the budgets.
-        note: Writes each change into the audit trail.
+        note: Writes an entry into the audit trail for each change.
         clock: The wall clock, timezone-aware.
     """
 
@@ -87,8 +84,8 @@ class BudgetManager:
         self._note = note
         self._clock = clock
 
-    async def list_balances(self) -> Sequence[Balance]:
-        """List the balances of all stored counters for the current day, month or total, the most used up first.
+    async def list_balances(self) -> Sequence[BudgetBalance]:
+        """List the balances of all stored counters in their current periods, the nearest to its limit first.
 
         Raises:
             BudgetUnavailableError: The counters cannot be read.
@@ -96,41 +93,43 @@ class BudgetManager:
         with _asked():
             known = await asyncio.to_thread(self._store.known)
         found = (self._balance(window, counter) for window, counter in known.items())
-        return sorted(filter(None, found), key=lambda one: -one.counter.used_share(one.budget.cap))
+        return sorted(
+            filter(None, found), key=lambda balance: -balance.counter.used_share(balance.budget.cap)
+        )
 
-    async def list_user_balances(self, owner: DataOwner) -> Sequence[Balance]:
-        """List a user's balances in all budgets that are counted per user, for the current day, month or total.
+    async def list_user_balances(self, owner: DataOwner) -> Sequence[BudgetBalance]:
+        """List a user's balances in all budgets that are counted per user, in their current periods.
 
         Raises:
             BudgetUnavailableError: The counters cannot be read.
         """
         now, budgets = self._clock(), self._table.snapshot.budgets.values()
         user = qualify_user_id(owner.tenant_id, owner.user_id)
-        windows = [(one, one.window(user, now)) for one in budgets if one.per == "user"]
+        windows = [(budget, budget.window_for(user, now)) for budget in budgets if budget.per == "user"]
         with _asked():
             counters = await asyncio.to_thread(self._store.counters, [window for _, window in windows])
         return [self._shown(budget, window, counters.get(window, NOTHING)) for budget, window in windows]
 
-    async def read_balance(self, wanted: BudgetCounterName) -> Balance:
-        """Read the balance of one counter.
+    async def read_balance(self, counter_name: BudgetCounterName) -> BudgetBalance:
+        """Read the balance of one counter in its current period.
 
         Args:
-            wanted: The counter's name.
+            counter_name: The budget, and whose spending the counter counts.
 
         Raises:
             UnknownBudgetError: There is no such counter.
             BudgetUnavailableError: The counter cannot be read.
         """
-        budget, window = self._found(wanted)
+        budget, window = self._found(counter_name)
         with _asked():
             counters = await asyncio.to_thread(self._store.counters, [window])
         return self._shown(budget, window, counters.get(window, NOTHING))
 
-    async def raise_limit(self, wanted: BudgetCounterName, amount: str, actor: str) -> Balance:
-        """Raise the limit of a counter for the current day, month or total.
+    async def raise_limit(self, counter_name: BudgetCounterName, amount: str, actor: str) -> BudgetBalance:
+        """Raise the limit of a counter. A daily or monthly limit is raised for the current period only.
 
         Args:
-            wanted: The counter's name.
+            counter_name: The budget, and whose spending the counter counts.
             amount: The amount to add, in dollars or tokens, as a decimal number. A negative amount lowers the
                 limit.
             actor: The person who raises the limit, for the audit trail.
@@ -140,36 +139,36 @@ class BudgetManager:
             InvalidAmountError: ``amount`` is invalid.
             BudgetUnavailableError: The counter cannot be changed.
         """
-        budget, window = self._found(wanted)
+        budget, window = self._found(counter_name)
         added = _amount(budget, amount)
         with _asked():
             counter = await asyncio.to_thread(self._store.raise_by, window, added)
         details = {
-            "subject": wanted.subject,
+            "subject": counter_name.subject,
             "begins": window.begins,
             "by": str(budget.to_json_amount(added)),
         }
         await self._note("budget.raised", budget.name, actor=actor, details=details)
         return self._shown(budget, window, counter)
 
-    async def reset_spending(self, wanted: BudgetCounterName, actor: str) -> Balance:
-        """Set the spending of a counter in the current day, month or total to zero.
+    async def reset_spending(self, counter_name: BudgetCounterName, actor: str) -> BudgetBalance:
+        """Set the spending of a counter in its current period to zero.
 
-        Reservations of requests in flight stay.
+        What is reserved for requests in flight stays reserved.
 
         Args:
-            wanted: The counter's name.
+            counter_name: The budget, and whose spending the counter counts.
             actor: The person who resets the counter, for the audit trail.
 
         Raises:
             UnknownBudgetError: There is no such counter.
             BudgetUnavailableError: The counter cannot be changed.
         """
-        before = await self.read_balance(wanted)
+        before = await self.read_balance(counter_name)
         with _asked():
             counter = await asyncio.to_thread(self._store.reset, before.window)
         spent = str(before.budget.to_json_amount(before.counter.spent))
-        details = {"subject": wanted.subject, "begins": before.window.begins, "spent": spent}
+        details = {"subject": counter_name.subject, "begins": before.window.begins, "spent": spent}
         await self._note("budget.reset", before.budget.name, actor=actor, details=details)
         return self._shown(before.budget, before.window, counter)
 
@@ -183,9 +182,9 @@ class BudgetManager:
         if not wanted.subject or (known is not None and wanted.subject not in known):
             hint = did_you_mean(wanted.subject, known or ())
             raise UnknownBudgetError(f"There is no {budget.per} {wanted.subject[:_SHOWN]!r}. {hint}".strip())
-        return budget, budget.window(wanted.subject, self._clock())
+        return budget, budget.window_for(wanted.subject, self._clock())
 
-    def _balance(self, window: BudgetWindow, counter: Counter) -> Balance | None:
+    def _balance(self, window: BudgetWindow, counter: BudgetCounter) -> BudgetBalance | None:
         """The balance of ``window``; None if its day or month is over, or the table no longer has its budget."""
         budget = self._table.snapshot.budgets.get(window.budget)
         is_now = budget is not None and window.begins == format_period(budget.period, self._clock())
@@ -193,8 +192,8 @@ class BudgetManager:
             return None
         return self._shown(budget, window, counter)
 
-    def _shown(self, budget: Budget, window: BudgetWindow, counter: Counter) -> Balance:
-        return Balance(budget, window, counter, resets_at(budget.period, self._clock()))
+    def _shown(self, budget: Budget, window: BudgetWindow, counter: BudgetCounter) -> BudgetBalance:
+        return BudgetBalance(budget, window, counter, next_reset_at(budget.period, self._clock()))
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from backend.agents.as_models import AgentResponderSource
 from backend.agents.assistant import make_assistant_agent
 from backend.agents.gate import ConfirmationGate
 from backend.agents.runner import AgentRunner
-from backend.background import BackgroundRunner
+from backend.background import BackgroundTaskRunner
 from backend.budgets import BudgetManager
 from backend.conversations.creation import ConversationCreator
-from backend.database.audit import AuditTrail, record_in_own_transaction
+from backend.database.audit import AuditTrail, commit_audit_event
 from backend.database.budgets import SqlBudgetStore, open_budget_store
 from backend.database.changes import ChangeListener
 from backend.database.confirmations import SqlConfirmationStore
@@ -32,7 +32,7 @@ from backend.database.keys import SqlKeyStore, make_confirmation_signer
 from backend.database.ledger import make_ledger_store
 from backend.database.overrides import SqlOverrideStore
 from backend.database.remembered import (
-    AccessVersion,
+    AccessDataVersion,
     CachedBrowserSessionStore,
     CachedKeyStore,
     CachedTokenStore,
@@ -41,7 +41,7 @@ from backend.database.retention import RetentionDays, apply_retention_periodical
 from backend.database.runs import SqlRunStore
 from backend.database.sessions import BrowserSessionStore
 from backend.database.storage import (
-    erase_deleted_periodically,
+    erase_deleted_data_periodically,
     make_database_probe,
     open_and_migrate_database,
     open_database_engine,
@@ -53,10 +53,10 @@ from backend.keys.keychain import Keychain
 from backend.keys.master_keys import load_master_keys
 from backend.keys.removals import KeyRemovalTracker
 from backend.keys.signing import AuditSigningKeys
-from backend.keys.vault import Vault
+from backend.keys.vault import KeyVault
 from backend.ledger.shipper import Shipper
 from backend.overrides import OverrideManager
-from backend.recent import RecentAttempts
+from backend.recent import RecentAttemptStats
 from backend.routers import (
     access,
     agents,
@@ -90,7 +90,7 @@ from backend.routers.openapi import DocumentedFastAPI
 from backend.routers.origins import PublicUrlMiddleware
 from backend.routers.stopping import GracefulStop, StopMiddleware
 from backend.settings import Settings, read_environment
-from backend.tools.retirements import retirement_headline
+from backend.tools.retirements import make_retirement_headline
 from backend.utils.llm import Patchbay, Table
 from backend.watchers import LedgerMetrics, Watchers
 
@@ -136,21 +136,21 @@ def create_app(  # noqa: PLR0913 - the composition root
 ) -> FastAPI:
     """Build the FastAPI application. Files and connections are opened only at its startup.
 
-    To stop the server, begin ``app.state.stop`` (`GracefulStop`) first, so that long requests end with an
-    error.
+    Before you stop the server, call ``app.state.stop.begin`` (see `GracefulStop`), so that long requests end
+    with an error.
 
     Args:
         settings: The settings; by default read from the environment.
         patchbay: The LLM clients, which the caller closes; by default a `Patchbay` on the default table,
             closed at shutdown.
         local_model: The built-in model, whose state is shown. The caller starts and stops it.
-        announce: Called once with the first access token, which is never shown again. By default it goes to
-            standard error, as a login link.
+        announce: Called once with the first access token, which is never shown again. By default a login
+            link with the token is written to standard error.
         launch_token: A further token of the first user, valid until the application stops.
         watchers: The observers with which the given ``patchbay`` was made. Without them no attempt is
-            counted or recorded, and it goes unnoticed when providers refuse users' keys.
+            counted or recorded, and nobody learns that a provider refuses a user's key.
         may_freeze: Whether to exempt all objects that exist after the warm-up from garbage collection, until
-            the application stops. False if the process does more than serve.
+            the application stops. Pass False if the process does more than serve.
 
     Raises:
         MasterKeyError: A configured master key is invalid.
@@ -160,11 +160,11 @@ def create_app(  # noqa: PLR0913 - the composition root
     settings = settings or Settings()
     print_token = announce or _link_printer(settings)
     master_keys = load_master_keys(settings.master_keys, settings.master_keys_path)
-    vault = Vault(master_keys)
+    vault = KeyVault(master_keys)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        background = BackgroundRunner()
+        background = BackgroundTaskRunner()
         async with (
             _watchers(watchers, settings) as told,
             open_and_migrate_database(settings) as engine,
@@ -209,7 +209,7 @@ def create_app(  # noqa: PLR0913 - the composition root
                     usage=SqlUsageStore(engine),
                     budgets=_budgets(facade, sessions),
                     agents=running,
-                    recent=told.recent or RecentAttempts(),
+                    recent=told.recent or RecentAttemptStats(),
                     spool=told.spool,
                     responder_sources=(AgentResponderSource(running),),
                     given_tokens=remembered,
@@ -224,24 +224,28 @@ def create_app(  # noqa: PLR0913 - the composition root
                         removals.poll_periodically(background),
                         changes.listen(background),
                         told.keys.write_periodically(kept, background),
-                        erase_deleted_periodically(settings, background),
+                        erase_deleted_data_periodically(settings, background),
                         apply_retention_periodically(
                             engine, RetentionDays(settings.ledger_days, settings.usage_days), background
                         ),
                         background.run_repeatedly(
-                            "conversations.unstored", creation.settle_abandoned_journals, every=STORE_SECONDS
+                            "conversations.unstored",
+                            creation.recover_abandoned_journals,
+                            interval_s=STORE_SECONDS,
                         ),
-                        background.run_repeatedly("agents", running.end_expired_runs, every=AGENTS_SECONDS),
+                        background.run_repeatedly(
+                            "agents", running.end_expired_runs, interval_s=AGENTS_SECONDS
+                        ),
                         background.run_until_success("texts", prune),
-                        background.run_repeatedly("texts.old", prune, every=TEXTS_SECONDS),
-                        trail.sign_chains_periodically(head_keys, background, every=SIGN_SECONDS),
+                        background.run_repeatedly("texts.old", prune, interval_s=TEXTS_SECONDS),
+                        trail.sign_hash_chains_periodically(head_keys, background, interval_s=SIGN_SECONDS),
                         _looking_after(facade, overriding, background, may_freeze=may_freeze),
                         _shipping(told, make_ledger_store(engine), background),
                     ):
                         await stack.enter_async_context(duty)
                     yield
                     await asyncio.gather(
-                        creation.wait_for_answers(DRAIN_SECONDS, app.state.stop.hurry),
+                        creation.wait_for_model_calls(DRAIN_SECONDS, app.state.stop.hurry),
                         running.gate.wait_for_running_calls(DRAIN_SECONDS),
                     )
 
@@ -317,12 +321,12 @@ def _budgets(facade: LLMFacade, sessions: async_sessionmaker[AsyncSession]) -> B
     """The budgets that calls count for; None if the facade has a table of its own."""
     if not isinstance(facade, Patchbay):
         return None
-    return BudgetManager(facade.budgets, facade.table, partial(record_in_own_transaction, sessions))
+    return BudgetManager(facade.budgets, facade.table, partial(commit_audit_event, sessions))
 
 
 @asynccontextmanager
 async def _shipping(
-    watchers: Watchers, store: LedgerStore, background: BackgroundRunner
+    watchers: Watchers, store: LedgerStore, background: BackgroundTaskRunner
 ) -> AsyncIterator[None]:
     """Ship the facade's records, and those of processes that have ended."""
     shipper = Shipper(watchers.spool, store)
@@ -334,7 +338,7 @@ async def _shipping(
     try:
         async with (
             shipper.run_in_background(background),
-            background.run_repeatedly("ledger.figures", update, every=FIGURES_SECONDS),
+            background.run_repeatedly("ledger.figures", update, interval_s=FIGURES_SECONDS),
         ):
             yield
     finally:
@@ -351,9 +355,9 @@ async def _overrides(facade: LLMFacade, sessions: async_sessionmaker[AsyncSessio
 
 
 @asynccontextmanager
-async def _version(settings: Settings) -> AsyncIterator[AccessVersion]:
+async def _version(settings: Settings) -> AsyncIterator[AccessDataVersion]:
     """The version of tokens and keys, for the cache."""
-    version = AccessVersion(settings.database_path if settings.database_url is None else None)
+    version = AccessDataVersion(settings.database_path if settings.database_url is None else None)
     try:
         yield version
     finally:
@@ -364,14 +368,14 @@ def _changes(
     settings: Settings,
     removals: KeyRemovalTracker,
     overriding: OverrideManager | None,
-    version: AccessVersion,
+    version: AccessDataVersion,
 ) -> ChangeListener:
     """Listens to other processes' changes of keys, overrides and tokens, which are also polled."""
     url = settings.database_url
     changes = ChangeListener(None if url is None else url.get_secret_value())
     changes.subscribe("tokens", version.bump_async)
     changes.subscribe("keys", version.bump_async)
-    changes.subscribe("keys", removals.poll)
+    changes.subscribe("keys", removals.poll_removals)
     if overriding is not None:
         changes.subscribe("overrides", overriding.apply_to_table)
     return changes
@@ -379,13 +383,17 @@ def _changes(
 
 def _warn_of_retirements(facade: LLMFacade) -> None:
     """Log one line about retirements, whatever the number of features; `check` and `/v1/llm/qos` have the details."""
-    if (line := retirement_headline(facade.get_qos_info().retirements)) is not None:
+    if (line := make_retirement_headline(facade.get_qos_info().retirements)) is not None:
         log.warning(line)
 
 
 @asynccontextmanager
 async def _looking_after(
-    facade: LLMFacade, overriding: OverrideManager | None, background: BackgroundRunner, *, may_freeze: bool
+    facade: LLMFacade,
+    overriding: OverrideManager | None,
+    background: BackgroundTaskRunner,
+    *,
+    may_freeze: bool,
 ) -> AsyncIterator[None]:
     """Apply a changed table within a second or two, and prepare in the background what the first requests would wait for."""
     if not isinstance(facade, Patchbay) or overriding is None:
@@ -393,7 +401,7 @@ async def _looking_after(
         return
     with _unfrozen_afterwards() if may_freeze else nullcontext():
         async with (
-            background.run_repeatedly("table", overriding.apply_to_table, every=WATCH_SECONDS),
+            background.run_repeatedly("table", overriding.apply_to_table, interval_s=WATCH_SECONDS),
             background.run_until_success("warm-up", partial(_warm_up, facade, may_freeze=may_freeze)),
         ):
             yield

@@ -52,9 +52,9 @@ class _Series(NamedTuple):
 class AttemptMetrics(ForkSafe):
     """Counts attempts and opened circuit breakers for Prometheus.
 
-    As a `LedgerSink` it receives the record of each attempt. A forked child process starts at zero. If the
-    environment variable PROMETHEUS_MULTIPROC_DIR names a folder, all processes that share the folder are
-    counted together, ended ones included.
+    As a `LedgerSink` it receives the record of each attempt. A forked child process starts at zero. If
+    several processes share the folder in PROMETHEUS_MULTIPROC_DIR, their counts are added up, those of ended
+    processes included.
 
     Attributes:
         registry: The metrics of this process. `render_text` has the metrics of all processes.

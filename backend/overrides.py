@@ -13,16 +13,16 @@ from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.diagnostics.qos import make_override_infos
 from backend.utils.llm.errors import ConfigError, LLMError
 from backend.utils.llm.model_config import Override
-from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.plan import plan_route
 from backend.utils.llm.routing.route import Needs
-from backend.utils.llm.secrets import contains_likely_key
+from backend.utils.llm.secrets import contains_likely_api_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from backend.utils.llm import Table
     from backend.utils.llm.diagnostics.qos import OverrideInfo
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
     from backend.utils.llm.routing.route import Route
 
 LONGEST: Final = timedelta(days=90)
@@ -59,7 +59,7 @@ class OverrideNotFoundError(LLMError):
 
 
 class OverrideRecord(NamedTuple):
-    """A stored override, also after its end.
+    """A stored override, active or ended.
 
     Attributes:
         override: The override.
@@ -76,20 +76,16 @@ class OverrideRecord(NamedTuple):
 class OverrideStore(Protocol):
     """Stores overrides, and writes an audit entry for each change."""
 
-    async def add(self, one: Override) -> None:
-        """Store a new override. An override of the same feature or endpoint that is in effect is ended.
-
-        Args:
-            one: The new override.
-        """
+    async def add_override(self, new_override: Override) -> None:
+        """Store a new override. It ends the active override of the same feature or endpoint."""
         ...
 
-    async def end(self, override_id: str, by: str, now: datetime) -> Override | None:
+    async def end_override(self, override_id: str, actor: str, now: datetime) -> Override | None:
         """End an override, and return it.
 
         Args:
             override_id: The id of the override.
-            by: The person who ends it.
+            actor: The person who ends the override.
             now: The current time.
 
         Returns:
@@ -165,7 +161,7 @@ class OverrideManager:
     async def apply_to_table(self) -> None:
         """Read the overrides in effect from the store, and apply them to the feature table of this process.
 
-        If the table's file has changed, it is read again, too, even if the overrides cannot be read.
+        Also reloads the table's file if the file has changed, even if the overrides cannot be read.
         """
         async with self._looking:  # else who looked before a decision could have the last word after it
             try:
@@ -173,23 +169,23 @@ class OverrideManager:
             finally:
                 await asyncio.to_thread(self._table.reload_if_changed)
 
-    def list_active_infos(self) -> Sequence[OverrideInfo]:
-        """Describe the overrides in effect, and say of each whether this process applies it, and if not, why."""
+    def describe_active_overrides(self) -> Sequence[OverrideInfo]:
+        """Describe the overrides in effect, each with the reason if this process does not apply it."""
         return make_override_infos(self._table)
 
-    async def store_override(self, wanted: OverrideRequest) -> OverrideOutcome:
-        """Validate and store an override. `apply_to_table` then applies it.
+    async def store_override(self, request: OverrideRequest) -> OverrideOutcome:
+        """Validate and store an override. Call `apply_to_table` to apply it in this process.
 
         Raises:
             InvalidOverrideError: The override does not fit the feature table, or would have no effect.
         """
         now = self._clock()
-        one = Override(secrets.token_hex(_ID_BYTES), *wanted[:4], since=now, until=wanted.until)
+        one = Override(secrets.token_hex(_ID_BYTES), *request[:4], since=now, until=request.until)
         snapshot = _fitting(one, self._table, now)
-        await self._store.add(one)
+        await self._store.add_override(one)
         return OverrideOutcome(one, tuple(_newly_unserved(self._table.snapshot, snapshot, now)))
 
-    async def revert(self, override_id: str, actor: str) -> Override:
+    async def revert_override(self, override_id: str, actor: str) -> Override:
         """End an override before it expires, and return it.
 
         Args:
@@ -199,17 +195,17 @@ class OverrideManager:
         Raises:
             OverrideNotFoundError: No override with this id is in effect.
         """
-        ended = await self._store.end(override_id, actor, self._clock())
+        ended = await self._store.end_override(override_id, actor, self._clock())
         if ended is None:
             raise OverrideNotFoundError(override_id)
         return ended
 
-    async def list_recent(self, limit: int) -> Sequence[OverrideRecord]:
+    async def list_recent_overrides(self, limit: int) -> Sequence[OverrideRecord]:
         """List the latest ``limit`` overrides, ended ones included, the newest first."""
         return await self._store.list_recent(limit)
 
 
-def _fitting(one: Override, table: Table, now: datetime) -> Snapshot:
+def _fitting(one: Override, table: Table, now: datetime) -> TableSnapshot:
     """The table with ``one`` applied.
 
     Raises:
@@ -228,13 +224,13 @@ def _fitting(one: Override, table: Table, now: datetime) -> Snapshot:
 def _formal_problems(one: Override, now: datetime) -> Iterator[str]:
     if not one.reason.strip() or len(one.reason) > LONGEST_REASON or not one.reason.isprintable():
         yield f"reason: must be 1 to {LONGEST_REASON} characters on one line."
-    if contains_likely_key(one.reason):
+    if contains_likely_api_key(one.reason):
         yield "reason: holds what looks like a key, and would be shown to everybody."
     if not now < one.until <= now + LONGEST:
         yield f"until: must be in the future, {LONGEST.days} days at most. What is to last belongs in the table."
 
 
-def _idle(one: Override, snapshot: Snapshot, now: datetime) -> Iterator[str]:
+def _idle(one: Override, snapshot: TableSnapshot, now: datetime) -> Iterator[str]:
     """Why the override would change nothing, or leave a feature without an endpoint."""
     if not one.links:
         return
@@ -242,16 +238,16 @@ def _idle(one: Override, snapshot: Snapshot, now: datetime) -> Iterator[str]:
     if holds is None or holds.id != one.id:
         yield f"{one.problem_path}: the environment says what serves {one.subject}, and stands above it."
     elif snapshot.house_keys and not (route := _route(snapshot, one.subject, now)).candidates:
-        reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in route.skipped))
+        reasons = "; ".join(dict.fromkeys(f"{skip.display_name}: {skip.reason}" for skip in route.skipped))
         yield f"{one.problem_path}: nothing of it can serve: {reasons}."
 
 
-def _newly_unserved(before: Snapshot, after: Snapshot, now: datetime) -> Iterator[str]:
+def _newly_unserved(before: TableSnapshot, after: TableSnapshot, now: datetime) -> Iterator[str]:
     for feature in sorted(after.features):
         if _route(before, feature, now).candidates and not _route(after, feature, now).candidates:
             yield feature
 
 
-def _route(snapshot: Snapshot, feature: str, now: datetime) -> Route:
+def _route(snapshot: TableSnapshot, feature: str, now: datetime) -> Route:
     """How a call by the house would be served if every endpoint were healthy."""
-    return plan(snapshot, feature, HOUSE, Needs(), today=now.date())
+    return plan_route(snapshot, feature, HOUSE, Needs(), today=now.date())

@@ -33,7 +33,7 @@ _BETWEEN = 2
 """Columns between two of a table's."""
 
 
-class Terminal(Console):
+class EscapingConsole(Console):
     """A Rich console that escapes control characters, except line breaks and tabs.
 
     If the output is a pipe or a file, lines are not wrapped: a table is as wide as its content.
@@ -55,7 +55,7 @@ class Terminal(Console):
 
 
 class TextTable(NamedTuple):
-    """A table to print on a terminal. On a narrow terminal its cells are wrapped.
+    """A table to print on a terminal. Cells that are too wide for the terminal are wrapped.
 
     On a very narrow terminal each cell is printed on a line of its own, after the title of its column.
 
@@ -123,8 +123,8 @@ def format_receipt(receipt: dict[str, Any]) -> str:
     )
 
 
-def format_finding(finding: LintFinding, *, fails: bool) -> str:
-    """Format a check's finding as one line: "problem" if it ``fails`` the check, else "warning", and the text."""
+def format_lint_finding(finding: LintFinding, *, fails: bool) -> str:
+    """Format a check's finding as one line. It begins with "problem" if it ``fails`` the check, else "warning"."""
     return f"{'problem' if fails else 'warning'}  {finding.says}"
 
 

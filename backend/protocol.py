@@ -21,7 +21,7 @@ import uvicorn
 from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from backend.routers.headers import SECURITY_HEADERS, KeyRemovalMiddleware
+from backend.routers.headers import SECURITY_HEADERS, UserKeyRemovalMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,15 +66,15 @@ _CODES: Final = {413: "content_too_large", 503: "too_busy"}
 
 
 def make_uvicorn_config(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
-    """Make the uvicorn configuration for ``app``: `BoundedProtocol`, no WebSockets, no trusted proxy headers.
+    """Make the uvicorn configuration for ``app``, without WebSockets and without trusting proxy headers.
 
     Args:
         app: The application.
         grace_seconds: Seconds that requests in flight have at a shutdown; None for no limit.
     """
     return uvicorn.Config(
-        KeyRemovalMiddleware(app),
-        http=BoundedProtocol,
+        UserKeyRemovalMiddleware(app),
+        http=LimitedH11Protocol,
         ws="none",  # no route is one
         proxy_headers=False,  # `PATCHBAY_PUBLIC_URL` tells what they would
         server_header=False,
@@ -85,17 +85,17 @@ def make_uvicorn_config(app: ASGIApp, *, grace_seconds: int | None = None) -> Co
     )
 
 
-class BoundedConnection(h11.Connection):
-    """An h11 connection that limits heads and chunks, and parses no request body before `release_body`.
+class LimitedH11Connection(h11.Connection):
+    """An h11 connection that limits heads and chunks, and parses a body only after `allow_body_parsing`.
 
     Attributes:
-        refused: The HTTP status of the error with which a request was refused; None if none was. Nothing
-            more is read then.
+        refusal_status: The HTTP status with which a request was refused; None if none was. After a refusal
+            nothing more is read.
     """
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, LONGEST_HEAD)
-        self.refused: int | None = None
+        self.refusal_status: int | None = None
         self._is_held = False
         self._length = 0
         self._chunks = 0
@@ -103,7 +103,7 @@ class BoundedConnection(h11.Connection):
     @property
     def has_unread_request(self) -> bool:
         """Whether a part of the request has not been read, or has not arrived yet."""
-        return self.refused is not None or self.their_state is h11.SEND_BODY
+        return self.refusal_status is not None or self.their_state is h11.SEND_BODY
 
     @property
     def has_unparsed_bytes(self) -> bool:
@@ -111,8 +111,8 @@ class BoundedConnection(h11.Connection):
         return bool(self.trailing_data[0])
 
     @property
-    def has_whole_body(self) -> bool:
-        """Whether a body that waits for `release_body` has arrived completely.
+    def has_complete_body(self) -> bool:
+        """Whether a body that waits for `allow_body_parsing` has arrived completely.
 
         False for a chunked body, whose length is unknown.
         """
@@ -120,10 +120,10 @@ class BoundedConnection(h11.Connection):
 
     @property
     def is_body_held(self) -> bool:
-        """Whether a request body waits for `release_body`."""
+        """Whether a request body waits for `allow_body_parsing`."""
         return self._is_held and self.their_state is h11.SEND_BODY
 
-    def release_body(self) -> None:
+    def allow_body_parsing(self) -> None:
         """Allow the current request's body to be parsed. Called when the application reads the body."""
         self._is_held = False
 
@@ -136,7 +136,7 @@ class BoundedConnection(h11.Connection):
             event = super().next_event()
             self._measure(event)
         except h11.RemoteProtocolError as error:
-            self.refused = error.error_status_hint
+            self.refusal_status = error.error_status_hint
             raise
         return event
 
@@ -166,13 +166,13 @@ class BoundedConnection(h11.Connection):
 
 
 class LingeringTransport(asyncio.Transport):
-    """An asyncio transport that, when closed, first receives what the client still sends, for a limited time.
+    """An asyncio transport that, before it closes, discards what the client still sends, for a limited time.
 
     If it closed at once, the kernel would reset the connection, and the client might lose the response.
     Several writes in one turn of the event loop are combined.
     """
 
-    def __init__(self, transport: asyncio.Transport, connection: BoundedConnection) -> None:
+    def __init__(self, transport: asyncio.Transport, connection: LimitedH11Connection) -> None:
         super().__init__()
         self._transport = transport
         self._connection = connection
@@ -194,11 +194,8 @@ class LingeringTransport(asyncio.Transport):
             self._transport.write_eof()
             self._transport.resume_reading()
 
-    def discard(self, data: bytes) -> None:
-        """Discard ``data`` that the client sent after the transport was closed.
-
-        Abort the connection if the client sends too much.
-        """
+    def discard_late_data(self, data: bytes) -> None:
+        """Discard ``data`` that came after the transport was closed, and abort if the client sends too much."""
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()
@@ -242,10 +239,10 @@ class LingeringTransport(asyncio.Transport):
         return self._transport.get_extra_info(name, default)
 
 
-class BoundedProtocol(H11Protocol):
-    """uvicorn's protocol for one HTTP/1.1 connection, with the limits that the docstring of this module lists."""
+class LimitedH11Protocol(H11Protocol):
+    """uvicorn's protocol for one HTTP/1.1 connection, with limits on time, sizes and the number of connections."""
 
-    conn: BoundedConnection
+    conn: LimitedH11Connection
     transport: LingeringTransport
 
     def __init__(
@@ -256,7 +253,7 @@ class BoundedProtocol(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = BoundedConnection()
+        self.conn = LimitedH11Connection()
         self.waits_since = self.loop.time()
         self._asked = self.app
         self.app = self._serve
@@ -266,7 +263,7 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection is idle: no request is being answered."""
+        """Whether no request of the connection is being answered."""
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
 
     @override
@@ -297,7 +294,7 @@ class BoundedProtocol(H11Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         if self.transport.is_lingering:
-            self.transport.discard(data)
+            self.transport.discard_late_data(data)
             return
         super().data_received(data)
         self._mind_head()
@@ -308,9 +305,8 @@ class BoundedProtocol(H11Protocol):
     def shutdown(self) -> None:
         """Close the connection once its current request is answered. Called by uvicorn when the server stops.
 
-        If the stop leaves enough time, an idle connection stays open for one more request, because the client
-        may already be sending it. The response then says that the connection closes. Without a request, it
-        closes after `IDLE_SECONDS`.
+        If the stop leaves enough time, an idle connection stays open for up to `IDLE_SECONDS`, because the
+        client may already be sending one more request. The response to it says that the connection closes.
         """
         if (self.config.timeout_graceful_shutdown or 0) > IDLE_SECONDS:
             self._is_leaving = True
@@ -324,7 +320,7 @@ class BoundedProtocol(H11Protocol):
 
     @override
     def send_400_response(self, msg: str) -> None:
-        self._refuse(self.conn.refused or 400)
+        self._refuse(self.conn.refusal_status or 400)
 
     @override
     def _should_upgrade(self) -> bool:
@@ -337,7 +333,7 @@ class BoundedProtocol(H11Protocol):
         waiting = [
             connection
             for connection in self.connections
-            if isinstance(connection, BoundedProtocol) and connection.is_idle
+            if isinstance(connection, LimitedH11Protocol) and connection.is_idle
         ]
         for connection in sorted(waiting, key=_waits_since)[: len(self.connections) - MOST_CONNECTIONS + 1]:
             connection.transport.abort()
@@ -392,11 +388,11 @@ class BoundedProtocol(H11Protocol):
 
     def _release(self) -> None:
         if self.conn.is_body_held:
-            self.conn.release_body()
+            self.conn.allow_body_parsing()
             self.handle_events()
 
     def _last(self, start: Message) -> Message:
-        if self.conn.has_whole_body:
+        if self.conn.has_complete_body:
             self._release()
         if self.conn.has_unread_request or self._is_leaving:
             return {**start, "headers": [*start.get("headers", ()), CLOSE]}
@@ -404,7 +400,7 @@ class BoundedProtocol(H11Protocol):
 
     def _refuse(self, status: int) -> None:
         """Answer with an error instead of the application, and close."""
-        self.conn.refused = status
+        self.conn.refusal_status = status
         self._stop_head_clock()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._write(status)
@@ -421,7 +417,7 @@ class BoundedProtocol(H11Protocol):
             self.transport.write(self.conn.send(event))
 
 
-def _waits_since(protocol: BoundedProtocol) -> float:
+def _waits_since(protocol: LimitedH11Protocol) -> float:
     return protocol.waits_since
 
 

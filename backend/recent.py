@@ -84,7 +84,7 @@ class AttemptStats:
         limited: The number of attempts that a provider refused because of a rate limit (status 429).
         degraded: The number of successful answers from an endpoint other than the first choice.
         p50_s: The median duration of the successful attempts, in seconds; None if none succeeded.
-        p95_s: The 95th percentile of their duration, in seconds; None if none succeeded.
+        p95_s: The 95th percentile of the duration of the successful attempts, in seconds; None if none did.
         first_token_s: The median time to the first token of the successful streams, in seconds; None if
             there was no stream.
         by_minute: The number of attempts and of failures in each minute, the oldest minute first.
@@ -111,12 +111,10 @@ class AttemptStats:
         return self.failures / self.attempts if self.attempts else 0.0
 
 
-class RecentAttempts(ForkSafe):
-    """Keeps statistics of the attempts of the last 15 minutes.
+class RecentAttemptStats(ForkSafe):
+    """Keeps statistics of the attempts of the last 15 minutes. A forked child process starts at zero.
 
     As a `LedgerSink` it receives the record of each attempt.
-
-    A forked child process starts at zero.
     """
 
     @override
@@ -147,17 +145,17 @@ class RecentAttempts(ForkSafe):
                     minute.limited += 1
                 series.failure = LastFailure(ended, record.category or outcome, record.status, record.call)
 
-    def by_endpoint(self, now: int) -> Mapping[str, AttemptStats]:
-        """Statistics of the 15 minutes before ``now`` (microseconds since 1970), by called endpoint."""
-        return self._grouped(1, now)
+    def stats_by_endpoint(self, now_us: int) -> Mapping[str, AttemptStats]:
+        """Return the statistics of the 15 minutes before ``now_us`` (microseconds since 1970), by called endpoint."""
+        return self._grouped(1, now_us)
 
-    def by_feature(self, now: int) -> Mapping[str, AttemptStats]:
-        """Statistics of the 15 minutes before ``now`` (microseconds since 1970), by served feature."""
-        return self._grouped(0, now)
+    def stats_by_feature(self, now_us: int) -> Mapping[str, AttemptStats]:
+        """Return the statistics of the 15 minutes before ``now_us`` (microseconds since 1970), by called feature."""
+        return self._grouped(0, now_us)
 
-    def total(self, now: int) -> AttemptStats:
-        """Statistics of all attempts together in the 15 minutes before ``now`` (in microseconds since 1970)."""
-        return _window([series for _, series in self._all()], now)
+    def total_stats(self, now_us: int) -> AttemptStats:
+        """Return the statistics of all attempts in the 15 minutes before ``now_us`` (microseconds since 1970)."""
+        return _window([series for _, series in self._all()], now_us)
 
     def _grouped(self, part: int, now: int) -> Mapping[str, AttemptStats]:
         groups: dict[str, list[_Series]] = {}
@@ -201,7 +199,7 @@ def _window(group: Iterable[_Series], now: int) -> AttemptStats:
                 durations.update(dict(minute.durations))  # copied in one step: calls go on counting
                 first_tokens.update(dict(minute.first_tokens))
         success = max(filter(None, (success, series.success)), default=None)
-        failure = max(filter(None, (failure, series.failure)), default=None, key=lambda one: one.at)
+        failure = max(filter(None, (failure, series.failure)), default=None, key=lambda failure: failure.at)
     return AttemptStats(
         attempts=sum(attempts),
         failures=sum(failures),

@@ -28,7 +28,7 @@ from backend.database.transactions import make_session_factory
 from backend.keys.errors import MasterKeyError
 from backend.keys.master_keys import load_master_keys
 from backend.local_model import LocalModel, LocalModelUnavailable
-from backend.printing import Terminal, format_receipt
+from backend.printing import EscapingConsole, format_receipt
 from backend.routers.conversations import IDEMPOTENCY_KEY
 from backend.server import GRACE_SECONDS, build_server
 from backend.settings import read_environment
@@ -39,13 +39,13 @@ from backend.workers.supervisor import Supervisor, SupervisorTimes
 if TYPE_CHECKING:
     from backend.server import Server
     from backend.settings import Settings
-    from backend.utils.llm.model_config.snapshot import Snapshot
+    from backend.utils.llm.model_config.snapshot import TableSnapshot
 
 SAMPLE_SECONDS = 300.0
 START_SECONDS = 120.0
 BACKLOG = 2_048
 """The most clients that wait for their connection to be accepted, for example while no worker runs."""
-out = Terminal(highlight=False, emoji=False)
+out = EscapingConsole(highlight=False, emoji=False)
 
 
 def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
@@ -60,8 +60,8 @@ def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
         workers: The number of server processes. With more than one, SIGHUP replaces them.
 
     Returns:
-        The exit status: 0 after a graceful stop; 1 if the service could not start, or with ``once`` if a
-        step of the sample failed; 130 or 143 if a signal interrupted the sample.
+        The exit status: 0 after a graceful stop; 1 if the service could not start, or a step of the sample
+        failed; 130 or 143 if a signal interrupted the sample.
     """
     variables = read_environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)
@@ -251,7 +251,7 @@ def _print(text: str) -> None:
     out.print(text, markup=False, soft_wrap=True)
 
 
-def _runs_embedded(snapshot: Snapshot) -> bool:
+def _runs_embedded(snapshot: TableSnapshot) -> bool:
     """Whether the built-in model serves any of the house's calls."""
     endpoints = (endpoint for chain in snapshot.chains[snapshot.profile].values() for endpoint in chain)
     return snapshot.demo_active or any(endpoint.provider.access == "embedded" for endpoint in endpoints)

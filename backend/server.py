@@ -40,9 +40,8 @@ class Server:
 
     Args:
         app: An application of `create_app`.
-        leaving_seconds: For how many seconds, at the beginning of a stop, new requests are still accepted
-            although the readiness check reports "not ready". A load balancer uses the time to send requests
-            elsewhere.
+        leaving_seconds: For how many seconds after `stop` the server still accepts requests, but reports
+            "not ready", so that a load balancer sends new requests elsewhere.
     """
 
     def __init__(self, app: FastAPI, leaving_seconds: float = 0.0) -> None:
@@ -64,19 +63,19 @@ class Server:
         """Whether a stop has begun. New requests are still accepted for ``leaving_seconds``."""
         return self._is_stopping or self._uvicorn.should_exit
 
-    def stop(self, seconds: float) -> None:
-        """Stop the server, and give requests in flight ``seconds`` to end. Thread-safe.
+    def stop(self, grace_seconds: float) -> None:
+        """Stop the server, and give requests in flight ``grace_seconds`` to end. Thread-safe.
 
-        On the first call the server reports "not ready" for ``leaving_seconds`` before it stops. A second call
+        On the first call the server reports "not ready" for ``leaving_seconds`` before it stops. A further call
         skips that time.
         """
         is_first, self._is_stopping = not self.is_stopping, True
         if is_first and self._leaving_seconds and self._loop is not None:
             self.report_not_ready()
             with suppress(RuntimeError):  # it is closed: nobody is told any more
-                self._loop.call_soon_threadsafe(self._end_later, seconds)
+                self._loop.call_soon_threadsafe(self._end_later, grace_seconds)
                 return
-        self._end(seconds)
+        self._end(grace_seconds)
 
     def report_not_ready(self) -> None:
         """Make the readiness check report "not ready", so that load balancers stop sending requests.
@@ -132,8 +131,8 @@ def build_server(
         settings: The application's settings.
         table: The table of features that the service serves.
         local_model: The built-in local model.
-        launch_token: A further token of the first user. See `create_app`.
-        leaving_seconds: See `Server`.
+        launch_token: A further token of the first user, valid until the application stops.
+        leaving_seconds: For how many seconds a stopping server still accepts requests. See `Server`.
     """
     watchers = Watchers.of(settings)
     patchbay = watchers.facade(table, live={"local": local_model})

@@ -118,14 +118,14 @@ class Settings(BaseSettings):
 
     @property
     def master_keys_path(self) -> Path:
-        """The path of the file with the master keys, which is used if ``master_keys`` is not set."""
+        """The path of the file with the master keys, which are used if ``master_keys`` is not set."""
         return (self.master_keys_file or self.data_dir / "master.keys").expanduser()
 
 
 class UnusableSettingsError(Exception):
-    """Environment variables, or lines of ``.env``, are invalid.
+    """An environment variable, or a line of ``.env``, is invalid.
 
-    The message names each variable, but contains no values.
+    The message names each invalid variable, but contains no values.
     """
 
     code = "unusable_settings"
@@ -140,7 +140,7 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [f"{_variable(str(one['loc'][0]))}: {one['msg']}." for one in error.errors()]
+        problems = [f"{_variable(str(details['loc'][0]))}: {details['msg']}." for details in error.errors()]
         raise UnusableSettingsError("\n".join(problems)) from None
 
 
@@ -153,23 +153,23 @@ def _variable(setting: str) -> str:
 def read_environment(dotenv: Path = DOTENV) -> dict[str, str]:
     """Read the environment variables for the LLM clients and the local model.
 
-    They come from the process; those that the process lacks come from the file ``dotenv``.
+    Variables that the process lacks come from the file ``dotenv``, unless they are blank there. A blank
+    variable of the process wins: ``OPENAI_API_KEY= backend/run.sh`` runs without the key in the file.
 
-    A blank value in the file is ignored, but a blank variable of the process wins: ``OPENAI_API_KEY=
-    backend/run.sh`` runs without the key in the file. The master keys are left out, so that no row of a
-    table can name them as a provider's key; so is the database's URL, which may contain a password.
+    The master keys are left out, so that no row of a table can name them as a provider's key. The database's
+    URL is left out, because it may contain a password.
     """
     merged = _read(dotenv) | dict(os.environ)  # noqa: TID251 - the one reader of the application's environment
     return {name: value for name, value in merged.items() if name not in _OURS}
 
 
-def make_worker_environment(metrics: Path) -> dict[str, str]:
-    """Make a worker process's environment variables: this process's, and the folder for all workers' metrics.
+def make_worker_environment(metrics_dir: Path) -> dict[str, str]:
+    """Make the environment of a worker process: this process's variables, and the folder for metrics.
 
     Args:
-        metrics: The folder for the metrics of all workers.
+        metrics_dir: The folder in which all workers keep their metrics.
     """
-    return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}  # noqa: TID251 - handed on as it is
+    return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics_dir)}  # noqa: TID251 - handed on as it is
 
 
 def _read(dotenv: Path) -> dict[str, str]:

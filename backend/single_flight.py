@@ -33,13 +33,13 @@ class SingleFlight(Generic[T]):
     _began_at: float = field(default=0.0, init=False)
 
     async def wait_for_result(self, call: Callable[[], Awaitable[T]]) -> asyncio.Future[T] | None:
-        """Wait for the shared call, and return its completed future, which holds its result or its exception.
+        """Wait for the shared call, and return its completed future, which holds the result or the exception.
 
         Args:
             call: Starts a new call. Used only if no call is running and the last result is too old.
 
         Returns:
-            The completed future; None if the call is still running after `wait` seconds.
+            The completed future; None if the call is still running after ``wait`` seconds.
         """
         if self._flight is None or (self._flight.done() and self.clock() - self._began_at >= self.fresh):
             self._began_at = self.clock()

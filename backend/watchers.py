@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge
 from backend.keys.monitor import KeyMonitor
 from backend.ledger.spool import Spool, SpoolLimits
 from backend.metrics import AttemptMetrics
-from backend.recent import RecentAttempts
+from backend.recent import RecentAttemptStats
 from backend.utils.llm import Patchbay, TextFolder
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Watchers(NamedTuple):
-    """The observers of all attempts of one `Patchbay`. `facade` makes the `Patchbay`.
+    """The observers of all attempts of one `Patchbay`. Call `facade` to make the `Patchbay`.
 
     Attributes:
         keys: Notices which users' keys are refused by providers.
@@ -43,14 +43,14 @@ class Watchers(NamedTuple):
     spool: Spool
     secret: SecretStr | None = None
     texts: TextFolder | None = None
-    recent: RecentAttempts | None = None
+    recent: RecentAttemptStats | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Watchers:
         """Make all observers, with the folders and limits in ``settings``."""
         bounds = SpoolLimits(on_disk=settings.ledger_spool_mb * 1024**2)
         spool, texts = Spool(settings.ledger_spool_path, bounds), TextFolder(settings.prompt_texts_path)
-        recent = RecentAttempts()
+        recent = RecentAttemptStats()
         return cls(KeyMonitor(), AttemptMetrics(), spool, settings.ledger_secret, texts, recent)
 
     def append(self, record: AttemptRecord) -> None:
@@ -65,12 +65,12 @@ class Watchers(NamedTuple):
         if self.texts is not None:
             self.texts.prune(datetime.now(UTC).date())
 
-    def facade(self, table: Table, **more: Any) -> Patchbay:
+    def facade(self, table: Table, **patchbay_options: Any) -> Patchbay:
         """Make a `Patchbay` whose attempts are observed by these observers. The caller has to close it.
 
         Args:
             table: The table of features that the `Patchbay` serves.
-            more: Further keyword arguments of `Patchbay`.
+            patchbay_options: Further keyword arguments of `Patchbay`.
         """
         made = Patchbay(
             table,
@@ -79,20 +79,20 @@ class Watchers(NamedTuple):
             ledger_secret=None if self.secret is None else self.secret.get_secret_value().encode(),
             texts=self.texts,
             require_caller=True,
-            **more,
+            **patchbay_options,
         )
         made.health.subscribe(self.metrics.record_health_change)
         return made
 
 
 class LedgerMetrics:
-    """Prometheus metrics of how this process's records get from the spool on disk into the ledger's database.
+    """Prometheus metrics of how this process's ledger records get from the spool on disk into the database.
 
     Call `update` before each scrape. The gauges of several processes can be combined.
 
     Args:
         registry: The registry that exposes the metrics until `unregister` is called.
-        spool: The spool that is measured.
+        spool: The spool whose records are counted.
         shipper: The `Shipper` that moves records from the spool to the database.
     """
 
@@ -111,7 +111,7 @@ class LedgerMetrics:
 
     def update(self) -> None:
         """Set the metrics to the current values of the spool and the shipper."""
-        spool, shipper = self._spool.figures, self._shipper.figures
+        spool, shipper = self._spool.stats, self._shipper.stats
         counted = {
             "ledger_records": spool.appended,
             "ledger_lost_records": spool.lost,

@@ -75,7 +75,7 @@ async def _models_own() -> float:
     worlds = [World(script()) for _ in range(RUNS)]
     messages = [SystemMessage("You help."), HumanMessage("Do it.")]
     models = [
-        world.model.bind_tools([one.to_function_definition() for one in world.effects.tools])
+        world.model.bind_tools([tool.to_function_definition() for tool in world.effects.tools])
         for world in worlds
     ]
     began = time.process_time()
@@ -102,7 +102,9 @@ async def listed(store: ConfirmationStore) -> float:
 async def listed_in(engine: AsyncEngine) -> float:
     """Of `WAITING` that wait in this database."""
     async with engine.begin() as connection:
-        await connection.execute(insert(CONFIRMATIONS), [one._asdict() for one in all_waiting()])
+        await connection.execute(
+            insert(CONFIRMATIONS), [confirmation._asdict() for confirmation in all_waiting()]
+        )
     transacting = get_transaction_runner(engine)
     return await listed(SqlConfirmationStore(transacting))
 

@@ -115,8 +115,8 @@ def main() -> int:
         provider.always(Text("A short answer."))
         with loopback_edge(provider, Path(folder), table="backend/llm.toml") as edge:
             found = list(findings(edge, examples, Path(folder)))
-    counts = Counter((one.operation, one.check, one.status) for one in found)
-    texts = {(one.operation, one.check, one.status): one.text for one in found}
+    counts = Counter((finding.operation, finding.check, finding.status) for finding in found)
+    texts = {(finding.operation, finding.check, finding.status): finding.text for finding in found}
     for what, count in sorted(counts.items()):
         print(f"{count} times {what[0]}: {what[2]}, {what[1]}\n{texts[what]}\n")
     print(f"{len(found)} findings.")

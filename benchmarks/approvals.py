@@ -36,7 +36,7 @@ from backend.agents.gate import ApprovalDecision, ConfirmationGate
 from backend.agents.in_memory import InMemoryConfirmationStore, InMemoryRunStore
 from backend.agents.runner import AgentRunner
 from backend.agents.tools import Execution, tool
-from backend.database.audit import record_in_own_transaction
+from backend.database.audit import commit_audit_event
 from backend.database.confirmations import SqlConfirmationStore
 from backend.database.engine import make_engine, open_and_migrate_sqlite
 from backend.database.postgres import make_postgres_engine
@@ -90,7 +90,7 @@ async def application(kind: Kind, effects: Path) -> AsyncIterator[AgentRunner]:
     try:
         transacting = get_transaction_runner(engine)
         stored: Any = SqlConfirmationStore(transacting)
-        noting = partial(record_in_own_transaction, async_sessionmaker(engine))
+        noting = partial(commit_audit_event, async_sessionmaker(engine))
         store = ValkeyConfirmationStore(client, noting) if client else stored
         model: Any = TurnModel([[("delete", '{"number": 7}')]])
         yield AgentRunner(agents, lambda _: model, SqlRunStore(transacting), ConfirmationGate(store, agents))
@@ -111,7 +111,7 @@ def asked(kind: Kind, effects: Path) -> tuple[str, str]:
     async def run() -> tuple[str, str]:
         async with application(kind, effects) as runner:
             await whole(runner.start_run(ANN, "clerk", "Go."))
-            one = (await runner.gate.list_pending(ANN))[0]
+            one = (await runner.gate.list_pending_confirmations(ANN))[0]
             return one.id, one.digest
 
     return asyncio.run(run())
@@ -284,9 +284,7 @@ async def _unlike(kind: Kind, seeds: int) -> int:
     transacting = get_transaction_runner(engine)
     store: Any = SqlConfirmationStore(transacting)
     if client is not None:
-        store = ValkeyConfirmationStore(
-            client, partial(record_in_own_transaction, async_sessionmaker(engine))
-        )
+        store = ValkeyConfirmationStore(client, partial(commit_audit_event, async_sessionmaker(engine)))
     for seed in range(seeds):
         in_memory = await stories.told(stories.made(seed), seed)
         count += await stories.told(stories.made(seed, store, SqlRunStore(transacting)), seed) != in_memory

@@ -22,8 +22,8 @@ from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.needs import prepare_history_and_needs
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import CallSettings
-from backend.utils.llm.routing.plan import plan
-from backend.utils.llm.routing.selection import order_candidates, record_choice, selection_context
+from backend.utils.llm.routing.plan import plan_route
+from backend.utils.llm.routing.selection import make_selection_context, order_candidates, record_choice
 from backend.utils.llm.state.health import HealthTracker
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def _needs(size: int) -> Needs:
 def _choosing(select: str, needs: Needs) -> Callable[[], object]:
     health = HealthTracker(time.monotonic)
     snapshot = parse_table(_table(select, TWENTY), environ={"POOL_KEY": "k"})
-    route = plan(snapshot, "f", CALLER, needs, today=TODAY, health=health)
-    situation = selection_context(needs, CALLER, health.traffic)
+    route = plan_route(snapshot, "f", CALLER, needs, today=TODAY, health=health)
+    situation = make_selection_context(needs, CALLER, health.traffic)
     for candidate in route.candidates:
         health.traffic.targets.record_answer(candidate.traffic_key, "total", 0.5)
 
@@ -86,7 +86,7 @@ def _choosing(select: str, needs: Needs) -> Callable[[], object]:
 def _planning(select: str, needs: Needs, endpoints: list[str]) -> Callable[[], object]:
     health = HealthTracker(time.monotonic)
     snapshot = parse_table(_table(select, endpoints), environ={"POOL_KEY": "k"})
-    return lambda: plan(snapshot, "f", CALLER, needs, today=TODAY, health=health)
+    return lambda: plan_route(snapshot, "f", CALLER, needs, today=TODAY, health=health)
 
 
 def _table(select: str, endpoints: list[str]) -> str:

@@ -209,7 +209,7 @@ class Trial:
             while True:
                 query = {"limit": 100} | ({"cursor": cursor} if cursor else {})
                 page = (await http.get("/v1/conversations", params=query)).raise_for_status().json()
-                found += [one["id"] for one in page["items"] if one["title"].startswith("Ticket 1")]
+                found += [item["id"] for item in page["items"] if item["title"].startswith("Ticket 1")]
                 if (cursor := page["next_cursor"]) is None:
                     return found
 

@@ -275,7 +275,7 @@ async def serve(folder: Path) -> None:
 
 def main(wanted: list[str]) -> int:
     """Measure, print, and say whether all gates are kept."""
-    attacks = [one for one in ATTACKS if not wanted or any(word in one.name for word in wanted)]
+    attacks = [attack for attack in ATTACKS if not wanted or any(word in attack.name for word in wanted)]
     missed = 0
     rows = []
     with started() as server:

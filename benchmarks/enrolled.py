@@ -122,7 +122,7 @@ async def _enrolled(services: Services, users: int) -> Sequence[Guest]:
 
 async def _enrol(services: Services, name: str) -> Guest:
     key = SecretStr(f"alpha-{name}")
-    await services.keychain.enrol(DataOwner(name), "alpha", key, overlap=timedelta(0))
+    await services.keychain.enrol_key(DataOwner(name), "alpha", key, overlap=timedelta(0))
     await services.conversations.add(
         Conversation(
             id=name,

@@ -217,11 +217,11 @@ async def workers(bay: Patchbay, calls: int) -> Told:
     with ProcessPoolExecutor(WORKERS, context, partial(_here.append, bay)) as executor:
         loop = asyncio.get_running_loop()
         theirs = [
-            loop.run_in_executor(executor, _in_turn_here, f"worker {one}", calls) for one in range(WORKERS)
+            loop.run_in_executor(executor, _in_turn_here, f"worker {item}", calls) for item in range(WORKERS)
         ]
         told = await at_once(bay, "parent", calls)
-        for one in await asyncio.gather(*theirs):
-            told += one
+        for item in await asyncio.gather(*theirs):
+            told += item
     await bay.aclose()
     return told
 

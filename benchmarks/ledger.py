@@ -158,7 +158,9 @@ async def fill(engine: AsyncEngine, mix: Mix = Mix()) -> None:  # noqa: B008 - i
         "postgresql": f"SELECT {{}} FROM generate_series(1, {ROWS}) AS all_n(n)",  # noqa: S608
     }[dialect]
     if dialect == "postgresql":
-        await LedgerPartitions(engine).create_missing(range(mix.noon // DAY - DAYS, mix.noon // DAY + 2))
+        await LedgerPartitions(engine).create_missing_partitions(
+            range(mix.noon // DAY - DAYS, mix.noon // DAY + 2)
+        )
     async with engine.begin() as connection:
         rows = numbers.format(", ".join(columns.values()))
         await connection.execute(text(f"INSERT INTO ledger_attempts ({', '.join(columns)}) {rows}"))

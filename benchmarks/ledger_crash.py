@@ -266,7 +266,7 @@ async def judge(run: Run, engine: AsyncEngine, failing: float) -> Verdict:
         ),
         "rows that are there twice": sum(len(numbers) - len(set(numbers)) for numbers in found.values()),
         "rows too many in roll-ups": int(summed) - rows,
-        "folders left": len([one for one in run.root.iterdir() if one.is_dir()]),
+        "folders left": len([path for path in run.root.iterdir() if path.is_dir()]),
         "not shipped": int(not shipped),
     }
     figures: dict[str, object] = {
@@ -279,7 +279,7 @@ async def judge(run: Run, engine: AsyncEngine, failing: float) -> Verdict:
         ),
         "workers killed": run.kills + WORKERS // 2,
         "most KB in the spools": run.largest >> 10,
-        "rows left for the next start, and shipped then": f"{shipper.figures.rows} in {seconds:.1f} s",
+        "rows left for the next start, and shipped then": f"{shipper.stats.rows} in {seconds:.1f} s",
         **wrong,
     }
     return Verdict(figures, not any(wrong.values()))

@@ -12,6 +12,7 @@ import random
 import sys
 import time
 from collections import Counter
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.rate_limits import Limits
 from backend.utils.llm.state.health import Circuit
 from backend.utils.llm.state.rate_limiter import MeteredScope
-from backend.utils.llm.state.shared.composition import make_shared_health
+from backend.utils.llm.state.shared.composition import make_shared_health_tracker
 from backend.utils.llm.state.shared.connection import StateServerConnection
 from backend.utils.llm.state.shared.names import HashedNames
 from backend.utils.llm.state.shared.scripts import CHANGE, RESERVE
@@ -79,8 +80,8 @@ class Counted(MemoryStore):
         self, name: str, limits: Sequence[SharedLimit], told: Callable[[ReservationAnswer | None], None]
     ) -> None:
         self._asked["reservations"] += 1
-        for one in limits:
-            self._asked[f"key {one.key}"] += 1
+        for limit in limits:
+            self._asked[f"key {limit.key}"] += 1
         super().reserve(name, limits, told)
 
     @override
@@ -109,10 +110,10 @@ class Fleet:
 
     def _joined(self, memory: SharedMemory) -> SharedHealthTracker:
         def heard(event: SharedEvent, age: float) -> None:
-            health.apply_event(event, age)
+            health.apply_remote_event(event, age)
 
         store = Counted(memory, heard, self.asked, self._told)
-        health = make_shared_health(store, NAMES, Time(clock=self.now, random=CHANCE.random))
+        health = make_shared_health_tracker(store, NAMES, Time(clock=self.now, random=CHANCE.random))
         return health
 
     def _beats(self, store: MemoryStore) -> None:
@@ -124,7 +125,7 @@ class Fleet:
         """Each of the others hears of it within one to ten milliseconds."""
         for other in self.processes:
             if other.traffic.rate_limiter._store is not teller:  # noqa: SLF001 - what it hears is what is simulated
-                self.later(CHANCE.uniform(0.001, 0.01), lambda other=other: other.apply_event(event, 0.0))  # type: ignore[misc]
+                self.later(CHANCE.uniform(0.001, 0.01), partial(other.apply_remote_event, event, 0.0))
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         """Let ``what`` happen."""
@@ -169,7 +170,7 @@ def limiter(processes: int, rate: float, seconds: float, share: float) -> dict[s
                 granted.append(fleet.now())
                 fleet.later(LATENCY, lambda: limits.settle_request(meters, number, USED))
                 return
-            limits.settle_request(meters, number, 0, arrived=False)
+            limits.settle_request(meters, number, 0, reached_provider=False)
             fleet.asked["refused"] += 1
             full = limits.find_exceeded_limit(meters, TOKENS, number)
         seconds_left = 0.001 if full is None else full.look_in
@@ -238,7 +239,7 @@ def server() -> dict[str, Any]:
         connection = StateServerConnection(url)
         reserve, change = (
             str(sha.decode())
-            for sha in connection.run([("SCRIPT", "LOAD", one) for one in (RESERVE, CHANGE)])
+            for sha in connection.run([("SCRIPT", "LOAD", item) for item in (RESERVE, CHANGE)])
         )
         found: dict[str, Any] = {}
         for limits in (1, 2, 4):
@@ -281,7 +282,7 @@ def _cpu(running: Any) -> float:
 
 def main() -> None:
     """Print all of it."""
-    machines, rate = (int(one) for one in [*sys.argv[1:], *map(str, (MACHINES, RATE)[len(sys.argv) - 1 :])])
+    machines, rate = (int(item) for item in [*sys.argv[1:], *map(str, (MACHINES, RATE)[len(sys.argv) - 1 :])])
     processes = machines * WORKERS
     began = time.monotonic()
     print(f"{machines} machines, {processes} processes, {rate} calls a second")

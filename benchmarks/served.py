@@ -210,9 +210,9 @@ async def _first_byte(server: Server, client: Client) -> Found:
     await settings.ask("GET", f"/settings?latency={LATENCY_MS}&pace={PACE_MS}")
     waits = []
     for number in range(ROUNDS + 1):
-        answers = await asyncio.gather(*(one.ask("POST", "/v1/chat", body) for one in clients))
+        answers = await asyncio.gather(*(client.ask("POST", "/v1/chat", body) for client in clients))
         if number:
-            waits += [one.first_at - _sent_at(one.body) for one in answers]
+            waits += [answer.first_at - _sent_at(answer.body) for answer in answers]
     await settings.ask("GET", "/settings?latency=0&pace=0")
     waits.sort()
     return Found(median(waits) * 1e3, f"slowest of {len(waits)}: {waits[-1] * 1e3:.1f} ms")

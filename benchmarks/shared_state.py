@@ -90,9 +90,9 @@ class Setting:
 
     def start_each(self, asked: Sequence[dict[str, Any]]) -> list[subprocess.Popen[str]]:
         """Start one process for each."""
-        started = [self._started(one) for one in asked]
-        for one in started:
-            if (one.stdout and one.stdout.readline().strip()) != "ready":
+        started = [self._started(item) for item in asked]
+        for popen in started:
+            if (popen.stdout and popen.stdout.readline().strip()) != "ready":
                 raise RuntimeError("a process did not start")
         pass_by(1.5)  # until each has seen the others
         return started
@@ -130,15 +130,15 @@ def pass_by(seconds: float) -> None:
 
 def go(processes: Sequence[subprocess.Popen[str]]) -> None:
     """Let them begin."""
-    for one in processes:
-        if one.stdin is not None:
-            one.stdin.write("\n")
-            one.stdin.flush()
+    for process in processes:
+        if process.stdin is not None:
+            process.stdin.write("\n")
+            process.stdin.flush()
 
 
 def results(processes: Sequence[subprocess.Popen[str]]) -> list[dict[str, Any]]:
     """What they tell at the end; nothing of those that were killed."""
-    told = [one.stdout.readline() for one in processes if one.stdout is not None]
+    told = [process.stdout.readline() for process in processes if process.stdout is not None]
     return [json.loads(line) for line in told if line.strip()]
 
 
@@ -167,8 +167,8 @@ def rate(
         go(processes)
         pass_by(seconds)
         came = [at - began for at in setting.provider.came if at - began <= seconds]
-        for one in processes:
-            one.kill()
+        for process in processes:
+            process.kill()
     most = most_within(came, period)
     yield Promise(f"{amount}/{per}: the most in any {period:.0f} s", most, f"<= {amount}", most <= amount)
     whole = int(seconds // period)
@@ -190,8 +190,8 @@ def stalls(seconds: float = 126.0, amount: int = 100) -> Iterator[Promise]:
             pass_by(pause)
             os.kill(setting.pid, signal.SIGCONT)
         came = [at - began for at in setting.provider.came]
-        for one in processes:
-            one.kill()
+        for process in processes:
+            process.kill()
     most = most_within(came, MINUTE)
     what = f"{amount}/minute, while the server stands still for {stalled / seconds:.0%} of the time: the most in any minute"
     yield Promise(what, most, f"<= {amount}", most <= amount)
@@ -211,8 +211,8 @@ def places(seconds: float = 40.0, latency: float = 0.25) -> Iterator[Promise]:
         processes[0].send_signal(signal.SIGKILL)
         pass_by(seconds * 3 / 4)
         came = sorted(setting.provider.came)
-        for one in processes:
-            one.kill()
+        for process in processes:
+            process.kill()
     most = most_at_once(came, latency * 0.98)
     yield Promise("concurrency 8: the most at once", most, "<= 8", most <= PLACES)
     before = len([at for at in came if began + 2 < at < killed_at]) / (killed_at - began - 2)
@@ -231,9 +231,9 @@ def breaker() -> Iterator[Promise]:
         go(processes[1:])
         pass_by(0.3)
         go(processes[:1])
-        at = [one["at"] for one in results(processes)]
+        at = [item["at"] for item in results(processes)]
     late = [1000 * ((other or 1e9) - at[0]) for other in at[1:]]
-    found = ", ".join(f"{one:.1f}" for one in late)
+    found = ", ".join(f"{item:.1f}" for item in late)
     yield Promise("a breaker opens: ms until the others know", found, "<= 100", max(late) <= HEARD_MS)
 
 
@@ -249,8 +249,8 @@ def away(calls: int = 20_000, pause: float = 10.0, amount: int = 9_000) -> Itera
         weather.join()
         came = setting.provider.came
     outcomes = Counter[str]()
-    for one in told:
-        outcomes.update(one["outcomes"])
+    for item in told:
+        outcomes.update(item["outcomes"])
     yield Promise("calls, and how they ended", dict(outcomes), f"{calls} ok", outcomes == {"ok": calls})
     most, bound = most_within(came, MINUTE), 2 * amount - amount // PROCESSES
     yield Promise(f"{amount}/minute: the most in any minute", most, f"<= {bound}", most <= bound)
@@ -322,9 +322,9 @@ def cost(calls: int = 600, rounds: int = 7) -> Iterator[Promise]:
         yield Promise(
             "round trips of calls without limits", _asked(client) - asked, "0", _asked(client) == asked
         )
-        for one in (free, own, shared):
-            one.health.close()
-            one.close()
+        for patchbay in (free, own, shared):
+            patchbay.health.close()
+            patchbay.close()
 
 
 @contextmanager
@@ -449,10 +449,10 @@ def main() -> int:
     )
     failed = 0
     for name in names:
-        for one in found_by(name, PARTS[name]):
-            verdict = "ok  " if one.holds else "FAIL"
-            print(f"{verdict} {name:8} {one.what}: {one.found} ({one.bound})", flush=True)
-            failed += not one.holds
+        for promise in found_by(name, PARTS[name]):
+            verdict = "ok  " if promise.holds else "FAIL"
+            print(f"{verdict} {name:8} {promise.what}: {promise.found} ({promise.bound})", flush=True)
+            failed += not promise.holds
     return int(failed > 0)
 
 

@@ -61,7 +61,7 @@ def when_open(patchbay: Patchbay, asked: dict[str, Any]) -> dict[str, Any]:
     patchbay.explain("f")
     ends_at = time.monotonic() + asked["seconds"]
     while time.monotonic() < ends_at:
-        if any(one.kind == "open" for one in patchbay.health.list_unhealthy_circuits()):
+        if any(circuit.kind == "open" for circuit in patchbay.health.list_unhealthy_circuits()):
             return {"at": time.monotonic()}
         time.sleep(LOOK_SECONDS)  # noqa: TID251 - for another process
     return {"at": None}

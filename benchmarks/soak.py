@@ -33,11 +33,11 @@ from typing import TYPE_CHECKING
 
 from backend.utils.llm import Patchbay, Table, use
 from backend.utils.llm.failures import FailureCategory
-from backend.utils.llm.rate_limits import Limits, Rate
+from backend.utils.llm.rate_limits import Limits, RateLimit
 from backend.utils.llm.state.circuit_breaker import WINDOW_COUNT
 from backend.utils.llm.state.health import MOST_CIRCUITS, Circuit
 from backend.utils.llm.state.rate_limiter import MOST_SCOPES, MeteredScope
-from backend.utils.llm.state.session_affinity import MOST_CONVERSATIONS, LadderRung
+from backend.utils.llm.state.session_affinity import MOST_CONVERSATIONS, ContextLadderRung
 
 from .process import descriptors, objects_of, settled_rss_mb, threads
 from .soak_mix import FAULTS, HOUSE_KEYS, Deed, WrongOutcomeError, table
@@ -151,7 +151,7 @@ class Soak:
             "members": len(traffic.targets._loads),  # noqa: SLF001
             "scopes": len(traffic.rate_limiter._counts),  # noqa: SLF001
             "conversations": len(traffic.session_affinity._last),  # noqa: SLF001
-            "scores": sum(len(one.scores) for one in traffic.quality_scores._scores.values()),  # noqa: SLF001
+            "scores": sum(len(lately.scores) for lately in traffic.quality_scores._scores.values()),  # noqa: SLF001
             "turns": len(traffic.round_robin._choices),  # noqa: SLF001
             "kinds": len(patchbay.table.snapshot.kept),
         }
@@ -166,14 +166,14 @@ class Soak:
             for _ in range(WINDOW_COUNT):
                 health.record_answer(circuit)
             health.record_failure(circuit, FailureCategory.SERVER)
-        limits = Limits(requests=(Rate(600, "minute"),), tokens=(Rate(10_000_000, "day"),))
+        limits = Limits(requests=(RateLimit(600, "minute"),), tokens=(RateLimit(10_000_000, "day"),))
         for number in range(MOST_SCOPES):
             meter = MeteredScope(f"key alpha {number:016x}", "with the caller's key for alpha", limits)
             health.traffic.rate_limiter.count_request((meter,), 50, number, 60.0)
             health.traffic.rate_limiter.settle_request((meter,), number, 30)
         for number in range(MOST_CONVERSATIONS):
             health.traffic.session_affinity.record_rung(
-                "feature context", f"conversation {number} of old", LadderRung("alpha:a2", 1_000), 100
+                "feature context", f"conversation {number} of old", ContextLadderRung("alpha:a2", 1_000), 100
             )
 
 
@@ -185,11 +185,11 @@ def faults_of(samples: Sequence[Sample]) -> list[str]:
     third = len(samples) // 3
     before, after = samples[-2 * third : -third], samples[-third:]
     found = []
-    was, now = (median(one.rss_mb for one in part) for part in (before, after))
+    was, now = (median(sample.rss_mb for sample in part) for part in (before, after))
     if now - was > max(MOST_MB, was * MOST_GROWTH):
         found.append(f"RSS grew from {was:.1f} to {now:.1f} MB")
     for name in samples[0].held:
-        most, later = (max(one.held[name] for one in part) for part in (before, after))
+        most, later = (max(sample.held[name] for sample in part) for part in (before, after))
         if later > most + _SLACK.get(name, 0):
             found.append(f"{name} grew from {most} to {later}")
     return found
@@ -205,9 +205,9 @@ def print_table(samples: Sequence[Sample]) -> None:
     names = list(samples[0].held)
     print(f"| calls | s | RSS MB | {' | '.join(names)} |")
     print(f"|---|---|---|{'---|' * len(names)}")
-    for one in samples:
-        held = " | ".join(str(one.held[name]) for name in names)
-        print(f"| {one.calls} | {one.seconds:.0f} | {one.rss_mb:.1f} | {held} |")
+    for sample in samples:
+        held = " | ".join(str(sample.held[name]) for name in names)
+        print(f"| {sample.calls} | {sample.seconds:.0f} | {sample.rss_mb:.1f} | {held} |")
 
 
 def print_growth(samples: Sequence[Sample]) -> None:

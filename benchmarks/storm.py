@@ -249,10 +249,10 @@ class Storm:
         loads = self.patchbay.health.traffic.targets._loads.values()  # noqa: SLF001
         return {
             "tickets": len(self.patchbay.runtime.transport.tickets),
-            "reservations": sum(len(one.reserved) for one in counts),
-            "places": sum(one.in_flight.count(now) for one in counts),
-            "in queues": sum(len(one.queue) for one in counts),
-            "in flight": sum(one.in_flight.count(now) for one in loads),
+            "reservations": sum(len(item.reserved) for item in counts),
+            "places": sum(item.in_flight.count(now) for item in counts),
+            "in queues": sum(len(item.queue) for item in counts),
+            "in flight": sum(load.in_flight.count(now) for load in loads),
         }
 
 
@@ -337,9 +337,9 @@ def verdict(storm: Storm) -> list[Bound]:
     """Every bound."""
     provider, ended = storm.provider, storm.ended
     arrived, attempts = provider.arrived, storm.attempts.total()
-    late = max((one.seconds - one.deed.deadline for one in ended), default=0.0)
-    avoidable = [one for one in ended if is_avoidable(one, storm, most=1)]
-    given_up = [one for one in ended if is_avoidable(one, storm, most=ATTEMPTS) and one not in avoidable]
+    late = max((item.seconds - item.deed.deadline for item in ended), default=0.0)
+    avoidable = [item for item in ended if is_avoidable(item, storm, most=1)]
+    given_up = [item for item in ended if is_avoidable(item, storm, most=ATTEMPTS) and item not in avoidable]
     least = minimum(storm)
     left = {name: number for name, number in storm.held.items() if number > 0}
     grown = storm.rss[1] - storm.rss[0]
@@ -362,9 +362,9 @@ def verdict(storm: Storm) -> list[Bound]:
         Bound("wrong keys", str(provider.wrong_keys), "0", provider.wrong_keys == 0),
         Bound(
             "wrong answers",
-            str(sum(one.is_wrong for one in ended)),
+            str(sum(item.is_wrong for item in ended)),
             "0",
-            not any(one.is_wrong for one in ended),
+            not any(item.is_wrong for item in ended),
         ),
         Bound("left", str(left or "nothing"), "nothing", not left),
         Bound("memory, MB", f"{grown:+.1f}", f"{MOST_MB}", grown < MOST_MB),
@@ -380,8 +380,10 @@ def _uneven(storm: Storm) -> str:
     came: Counter[int] = Counter()
     for (number, _), times in storm.provider.asked.items():
         came[number] += times
-    uneven = [one.deed for one in storm.ended if storm.of_calls[one.deed.number] != came[one.deed.number]]
-    return ", ".join(f"#{one.number} {one.feature} {one.way}" for one in uneven[:5])
+    uneven = [
+        ended.deed for ended in storm.ended if storm.of_calls[ended.deed.number] != came[ended.deed.number]
+    ]
+    return ", ".join(f"#{deed.number} {deed.feature} {deed.way}" for deed in uneven[:5])
 
 
 def _few(name: str, found: list[Ended], most: int) -> Bound:
@@ -406,8 +408,8 @@ def _would_answer(number: int, model: str, storm: Storm, most: int) -> bool:
 
 def minimum(storm: Storm) -> int:
     """The fewest requests that could have been enough, for somebody who knows no weather before they are in it."""
-    met = sum(min(number, _to_notice(one, storm, number)) for one, number in storm.provider.faults.items())
-    return sum(one.error is None for one in storm.ended) + met
+    met = sum(min(number, _to_notice(out, storm, number)) for out, number in storm.provider.faults.items())
+    return sum(ended.error is None for ended in storm.ended) + met
 
 
 def _to_notice(brown_out: BrownOut | None, storm: Storm, met: int) -> int:
@@ -443,13 +445,15 @@ def main() -> int:
     began = time.monotonic()
     storm = stormed(given.seed, given.seconds * CALLS_PER_SECOND, CALLS_PER_SECOND)
     report(storm, time.monotonic() - began)
-    return 0 if all(one.holds for one in verdict(storm)) else 1
+    return 0 if all(bound.holds for bound in verdict(storm)) else 1
 
 
 def report(storm: Storm, seconds: float) -> None:
     """In Markdown."""
     faults = storm.provider.faults
-    outcomes = Counter("answered" if one.error is None else type(one.error).__name__ for one in storm.ended)
+    outcomes = Counter(
+        "answered" if ended.error is None else type(ended.error).__name__ for ended in storm.ended
+    )
     print(
         f"Seed {storm.weather.seed}: {len(storm.ended)} calls in {seconds:.0f} s; {dict(outcomes.most_common())}."
     )
@@ -457,8 +461,8 @@ def report(storm: Storm, seconds: float) -> None:
         f"Faults: {faults[None]} single, {faults.total() - faults[None]} in {len(faults) - 1} brown-outs. Attempts: {dict(storm.attempts)}.\n"
     )
     print("| what | found | bound | |\n|---|---|---|---|")
-    for one in verdict(storm):
-        print(f"| {one.name} | {one.found} | {one.bound} | {'holds' if one.holds else 'BROKEN'} |")
+    for bound in verdict(storm):
+        print(f"| {bound.name} | {bound.found} | {bound.bound} | {'holds' if bound.holds else 'BROKEN'} |")
 
 
 if __name__ == "__main__":

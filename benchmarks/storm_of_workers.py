@@ -243,12 +243,12 @@ async def found_wrong(storm: Storm) -> Wrong:
 def verdict(storm: Storm, wrong: Wrong) -> list[Bound]:
     """Every bound."""
     ended, arrived = storm.ended, storm.provider.arrived
-    last = max(ended, key=lambda one: one.seconds - one.deed.deadline)
+    last = max(ended, key=lambda ended: ended.seconds - ended.deed.deadline)
     late = last.seconds - last.deed.deadline
     avoidable = avoidably_failed(storm)
     lost = storm.weather.calls - len(ended)
     least = minimum(storm) + _requests_of_lost(storm)  # type: ignore[arg-type]
-    astray = sum(one.is_wrong for one in ended)
+    astray = sum(item.is_wrong for item in ended)
     return [
         Bound(
             "calls not made, or lost with a killed worker",
@@ -280,9 +280,9 @@ def verdict(storm: Storm, wrong: Wrong) -> list[Bound]:
 def avoidably_failed(storm: Storm) -> list[Ended]:
     """The calls that failed though an endpoint of their chain would have answered that was never asked."""
     return [
-        one
-        for one in storm.ended
-        if str(one.error) not in REFUSED and is_avoidable(one, storm, most=1)  # type: ignore[arg-type]
+        ended
+        for ended in storm.ended
+        if str(ended.error) not in REFUSED and is_avoidable(ended, storm, most=1)  # type: ignore[arg-type]
     ]
 
 
@@ -295,7 +295,7 @@ def _named(one: Ended) -> str:
 
 
 def _requests_of_lost(storm: Storm) -> int:
-    ended = {one.deed.number for one in storm.ended}
+    ended = {ended.deed.number for ended in storm.ended}
     return sum(times for (number, _), times in storm.provider.asked.items() if number not in ended)
 
 
@@ -328,16 +328,16 @@ def main() -> int:
     began = time.monotonic()
     storm, wrong = asyncio.run(stormed(given.seed, given.seconds * CALLS_PER_SECOND))
     found = verdict(storm, wrong)
-    outcomes = Counter("answered" if one.error is None else str(one.error) for one in storm.ended)
+    outcomes = Counter("answered" if ended.error is None else str(ended.error) for ended in storm.ended)
     print(
         f"Seed {given.seed}: {len(storm.ended)} calls in {time.monotonic() - began:.0f} s; {dict(outcomes.most_common())}."
     )
     print(f"In turn: {', '.join(storm.troubles)}.\n\n| what | found | bound | |\n|---|---|---|---|")
-    for one in found:
-        print(f"| {one.name} | {one.found} | {one.bound} | {'holds' if one.holds else 'BROKEN'} |")
+    for bound in found:
+        print(f"| {bound.name} | {bound.found} | {bound.bound} | {'holds' if bound.holds else 'BROKEN'} |")
     for call in avoidably_failed(storm):
         print(f"\n{_named(call)}: {getattr(call.error, 'text', '')}")
-    return 0 if all(one.holds for one in found) else 1
+    return 0 if all(bound.holds for bound in found) else 1
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ class Weather:
     def brown_out(self, number: int, model: str) -> BrownOut | None:
         """The one that the call meets there, if there is one."""
         return next(
-            (one for one in self.brown_outs if one.model == model and one.first <= number < one.last), None
+            (out for out in self.brown_outs if out.model == model and out.first <= number < out.last), None
         )
 
     def fault(self, number: int, model: str, place: int) -> Fault | None:

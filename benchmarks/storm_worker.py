@@ -163,7 +163,7 @@ class Worker:
             text=str(error or ""),
             is_interrupted=isinstance(error, StreamInterruptedError),
             is_final=error is not None and not error.retryable,
-            is_wrong=any(one is not None and str(deed.number) not in one for one in said),
+            is_wrong=any(item is not None and str(deed.number) not in item for item in said),
             call=call,
             attempts=attempts,
         )

@@ -150,12 +150,12 @@ def _run(crowd: Crowd, witness: Witness) -> None:
     with ThreadPoolExecutor(LOOPS + THREADS) as pool:
         running = [pool.submit(crowd.on_a_loop) for _ in range(LOOPS)]
         running += [pool.submit(crowd.in_a_thread) for _ in range(THREADS)]
-        for faults in cycle(fault for one in FAULTS for fault in (one, {})):
+        for faults in cycle(fault for item in FAULTS for fault in (item, {})):
             witness.fail(faults)
             if not wait(running, FAULT_SECONDS).not_done:
                 break
-        for one in running:
-            one.result()
+        for future in running:
+            future.result()
 
 
 def report(found: Found) -> int:

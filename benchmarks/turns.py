@@ -234,7 +234,7 @@ async def _all(words: list[str]) -> dict[str, Round]:
         await work()
         seen = [await _dearest_round(work) for _ in range(ROUNDS)]
         found[name] = Round(
-            min(one.cpu for one in seen), min(one.wall for one in seen), max(one.rounds for one in seen)
+            min(item.cpu for item in seen), min(item.wall for item in seen), max(item.rounds for item in seen)
         )
         print(name, found[name], file=sys.stderr)
 
@@ -270,11 +270,11 @@ def main(words: list[str]) -> int:
     found = asyncio.run(_all(words))
     head = ["what", "its thread, ms", "passed, ms", "rounds", ""]
     rows = [
-        [name, f"{one.cpu:.1f}", f"{one.wall:.1f}", str(one.rounds), "" if one.cpu <= GATE else "missed"]
-        for name, one in found.items()
+        [name, f"{item.cpu:.1f}", f"{item.wall:.1f}", str(item.rounds), "" if item.cpu <= GATE else "missed"]
+        for name, item in found.items()
     ]
     print(table(head, rows))
-    return int(any(one.cpu > GATE for one in found.values()))
+    return int(any(item.cpu > GATE for item in found.values()))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from backend.utils.llm.receipt import Usage
+from backend.utils.llm.receipt import TokenUsage
 from backend.wires.answer import Answer, Choice, ChoiceFinished, ChoiceStarted, Event, TextDelta
 from backend.wires.anthropic.messages import MessagesWire
 from backend.wires.bodies import parse_json_object
@@ -42,7 +42,7 @@ _HELLO: Final = [
     {"role": "user", "content": "What is a patchbay?"},
 ]
 _RECORDED: Final = Path(__file__).parents[1] / "backend/tests/unit/wires/client_requests"
-_USED: Final = Usage(1200, 50)
+_USED: Final = TokenUsage(1200, 50)
 
 
 class Case(NamedTuple):
@@ -108,10 +108,10 @@ def _measured(case: Case) -> tuple[list[str], bool]:
     def write(events: Sequence[Event]) -> None:
         writer = exchange.make_event_writer()
         for event in events:
-            writer.write(event)
+            writer.encode(event)
 
     reading, by_json = _microseconds(read), _microseconds(partial(json.loads, case.body))
-    whole = _microseconds(lambda: json.dumps(exchange.response_body(answer)))
+    whole = _microseconds(lambda: json.dumps(exchange.make_response_body(answer)))
     events = _events()
     stream, frame = (
         _microseconds(partial(write, events)),

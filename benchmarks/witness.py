@@ -285,14 +285,14 @@ def _events(asked: Asked) -> Iterable[bytes]:
     if asked.api == "gemini":
         parts = asked.pieces
         told = [_content(part, "STOP" if part is parts[-1] else None) for part in parts]
-        return [json.dumps(one).encode() for one in told]
+        return [json.dumps(item).encode() for item in told]
     if asked.api == "anthropic":
-        return [json.dumps(one).encode() for one in _message_events(asked)]
+        return [json.dumps(item).encode() for item in _message_events(asked)]
     pieces = [_chunk(asked, delta={"content": piece}) for piece in asked.pieces]
     last = {**_chunk(asked), "choices": [], "usage": _usage(asked)}
     told = [_chunk(asked, delta={"role": "assistant", "content": ""}), *pieces]
     told += [_chunk(asked, delta={}, finish_reason="stop"), last]
-    return [*(json.dumps(one).encode() for one in told), b"[DONE]"]
+    return [*(json.dumps(item).encode() for item in told), b"[DONE]"]
 
 
 def _message(asked: Asked) -> dict[str, Any]:

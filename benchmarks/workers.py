@@ -75,7 +75,7 @@ class Service(NamedTuple):
     def cpus(self) -> list[float]:
         """Processor time so far of each of its processes, in seconds."""
         family = [self.process, *self.process.children(recursive=True)]
-        return [sum(one.cpu_times()[:2]) for one in family]
+        return [sum(process.cpu_times()[:2]) for process in family]
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def main() -> int:
         print(
             f"| {workers} | {figures[0]:.0f} | {figures[1]:.2f} ms | {figures[2]:.0f} % | {figures[3]:.2f} |"
         )
-    times = median(two.answers / one.answers for one, two in zip(*found.values(), strict=True))
+    times = median(two.answers / item.answers for item, two in zip(*found.values(), strict=True))
     print(f"\nTwo workers answer {times:.2f} times as much as one; asked: {ENOUGH}.")
     return 0 if times >= ENOUGH else 1
 

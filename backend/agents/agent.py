@@ -24,9 +24,8 @@ class Agent:
         feature: The feature whose model the agent uses, as in ``get_llm(feature)``.
         instructions: The system prompt.
         tools: The tools that the agent may call.
-        delegates: Names of agents to which this agent may delegate a task. The model sees each of them as a
-            tool.
-        about: What the agent is for: shown to people, and to the models of agents that may delegate to it.
+        delegates: Names of agents to which this agent may delegate tasks. Its model sees them as tools.
+        about: What the agent is for, as told to people and to models of agents that may delegate to it.
         budget: The limits of each run.
     """
 
@@ -50,9 +49,6 @@ class Agent:
 
 class Agents:
     """All agents of an application, by name.
-
-    Args:
-        agents: The agents.
 
     Raises:
         ValueError: Two agents have the same name, an agent delegates to an unknown agent, or agents delegate

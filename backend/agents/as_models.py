@@ -1,4 +1,4 @@
-"""Offers agents as models of the HTTP APIs, by the name ``@NAME``. The client keeps the history; tools are the agent's own."""
+"""Offers each agent as a chat model of the HTTP APIs, under the name ``@NAME``. The client keeps the message history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from backend.access import DataOwner
 from backend.utils.llm.caller import current_caller
-from backend.utils.llm.receipt import Usage
+from backend.utils.llm.receipt import TokenUsage
 from backend.wires.answer import Answer, Choice, ChoiceFinished, ChoiceStarted, TextDelta
 from backend.wires.faults import InvalidRequestError, UnsupportedParameterError
 from backend.wires.files import has_provider_file_reference
@@ -44,16 +44,13 @@ class AgentResponderSource:
     """Offers each agent as a chat model of the HTTP APIs, under its name with a leading ``@``.
 
     Only callers with a user id see the agents. Implements `ResponderSource`.
-
-    Args:
-        runner: Runs the agents.
     """
 
     def __init__(self, runner: AgentRunner) -> None:
         self._runner = runner
 
     def list_models(self) -> Iterator[ListedModel]:
-        """List every agent as a model, if the caller in context has a user id; else nothing. See `ResponderSource`."""
+        """List every agent as a model; nothing if the current caller has no user id. See `ResponderSource`."""
         if current_caller().user_id is not None:
             for agent in self._runner.agents:
                 yield ListedModel(f"{SIGN}{agent.name}", agent.about)
@@ -62,7 +59,7 @@ class AgentResponderSource:
         """Find the agent of the model ``name``, such as ``@assistant``. See `ResponderSource`.
 
         Returns:
-            The agent's responder; None if there is no such agent, or the caller in context has no user id.
+            The agent's responder; None if there is no such agent, or the current caller has no user id.
         """
         is_known = name.startswith(SIGN) and name[1:] in self._runner.agents
         if not is_known or current_caller().user_id is None:
@@ -73,8 +70,8 @@ class AgentResponderSource:
 class AgentResponder:
     """Answers each chat completion request with a new run of one agent. Implements `Responder`.
 
-    If the run waits for approvals, the answer's text lists them. A person approves them elsewhere, such as
-    in the console.
+    If the run waits for approvals, the answer's text describes the tool calls to approve. A person approves
+    them elsewhere, such as in the console.
     """
 
     def __init__(self, runner: AgentRunner, agent: str) -> None:
@@ -84,7 +81,7 @@ class AgentResponder:
     async def answer(self, request: CompletionRequest) -> Answer:
         """Run the agent, and return its complete answer. See `Responder`."""
         parts: list[str] = []
-        usage, receipt, ignored = Usage(), {}, _ignored(request)
+        usage, receipt, ignored = TokenUsage(), {}, _ignored(request)
         async with aclosing(self.stream(request)) as events:
             async for event in events:
                 if isinstance(event, TextDelta):
@@ -155,7 +152,7 @@ class _Reader:
         assert self._end is not None, "a run ends with its end"  # noqa: S101
         spent = self._end.spent
         receipt = {"run": self._end.run_id, "state": self._end.state}
-        return ChoiceFinished("stop", Usage(input=spent.input, output=spent.output), receipt)
+        return ChoiceFinished("stop", TokenUsage(input=spent.input, output=spent.output), receipt)
 
 
 def describe_confirmation(confirmation: Confirmation) -> str:
@@ -197,7 +194,7 @@ def _check(request: CompletionRequest) -> None:
     if request.choices != 1:
         raise InvalidRequestError("An agent answers once.", "n")
     if any(
-        has_provider_file_reference(one.content) for one in request.messages
+        has_provider_file_reference(message.content) for message in request.messages
     ):  # a run may go on when others pay
         raise InvalidRequestError(
             "An agent opens no files that are only named. Send what is in them.", "messages"
@@ -211,14 +208,19 @@ def _read(request: CompletionRequest) -> tuple[Sequence[BaseMessage], str]:
         InvalidRequestError: The request needs something that an agent does not support.
     """
     _check(request)
-    messages = [_as_user(one) if isinstance(one, SystemMessage) else one for one in request.messages]
+    messages = [
+        _as_user(message) if isinstance(message, SystemMessage) else message for message in request.messages
+    ]
     if not messages or not isinstance(messages[-1], HumanMessage) or not messages[-1].text.strip():
         raise InvalidRequestError("The last message has to be a user's, with a text.", "messages")
     kept = HumanMessage | AIMessage | ToolMessage
-    before, question = [one for one in messages[:-1] if isinstance(one, kept)], str(messages[-1].text)
+    before, question = (
+        [message for message in messages[:-1] if isinstance(message, kept)],
+        str(messages[-1].text),
+    )
     if len(question) > LONGEST_QUESTION:
         raise InvalidRequestError(f"The last message may have {LONGEST_QUESTION} characters.", "messages")
-    if sum(_length(one.model_dump(include=history.KEPT)) for one in before) > LONGEST_BEFORE:
+    if sum(_length(message.model_dump(include=history.KEPT)) for message in before) > LONGEST_BEFORE:
         raise InvalidRequestError(
             f"What was said before may have {LONGEST_BEFORE} characters. Leave some of it out.", "messages"
         )

@@ -14,7 +14,7 @@ from .tools import Execution, tool
 
 if TYPE_CHECKING:
     from backend.access import DataOwner
-    from backend.conversations.store import ConversationStore, Summary
+    from backend.conversations.store import ConversationStore, ConversationSummary
 
 NAME: Final = "assistant"
 FEATURE: Final = "chat_agent"
@@ -60,8 +60,8 @@ class _Tools:
     ) -> dict[str, Any]:
         """Find the user's conversations by words of their title, overview, category or tasks."""
         wanted = words.casefold().split()
-        found = [one for one in await self._newest(execution.owner) if _matches(one, wanted)]
-        return {"found": len(found), "conversations": [_shown(one) for one in found[:limit]]}
+        found = [summary for summary in await self._newest(execution.owner) if _matches(summary, wanted)]
+        return {"found": len(found), "conversations": [_shown(summary) for summary in found[:limit]]}
 
     async def create_action_item(
         self,
@@ -97,8 +97,8 @@ class _Tools:
         await self._conversations.delete(execution.owner, conversation_id)
         return "It was deleted."
 
-    async def _newest(self, owner: DataOwner) -> list[Summary]:
-        found: list[Summary] = []
+    async def _newest(self, owner: DataOwner) -> list[ConversationSummary]:
+        found: list[ConversationSummary] = []
         cursor: str | None = None
         while len(found) < _LOOKED_AT:
             page = await self._conversations.list_page(owner, limit=_PAGE, cursor=cursor)
@@ -108,13 +108,13 @@ class _Tools:
         return found
 
 
-def _matches(one: Summary, wanted: list[str]) -> bool:
+def _matches(one: ConversationSummary, wanted: list[str]) -> bool:
     tasks = (item.description for item in one.action_items)
     text = " ".join(filter(None, (one.title, one.overview, one.category, *tasks))).casefold()
     return all(word in text for word in wanted)
 
 
-def _shown(one: Summary) -> dict[str, Any]:
+def _shown(one: ConversationSummary) -> dict[str, Any]:
     return {
         "id": one.id,
         "title": one.title,

@@ -1,4 +1,4 @@
-"""The budget of a run, over all its pauses, including the agents that it delegates to."""
+"""The limits of a run, which include the agents that it delegates to and are not reset when the run is continued."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class RunBudget(BaseModel):
         tokens: The maximum number of input and output tokens, of all attempts together; None for no limit.
         pico_usd: The maximum cost in pico-dollars (10⁻¹² dollars); None for no limit. With a limit, the run
             also ends after an answer whose price is unknown.
-        seconds: The maximum working time, without the time that the run waits for a person; None for no
-            limit. A model call that is running at this time is stopped.
+        seconds: The maximum working time, in which waiting for a person does not count; None for no limit. A
+            model call that is still running at the end of this time is stopped.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,7 +60,7 @@ class RunBudget(BaseModel):
         return float("inf") if self.seconds is None else self.seconds - spent.seconds
 
     def make_delegated_budget(self, spent: RunUsage, upper_limits: RunBudget) -> RunBudget | None:
-        """Make the budget of a delegated run: what is left after ``spent``, but at most ``upper_limits``.
+        """Make the budget of a delegated run: what is left of this budget after ``spent``, but at most ``upper_limits``.
 
         Returns:
             The budget; None if a limit of this budget is already reached.

@@ -1,4 +1,4 @@
-"""Canonical JSON: exactly one text per value, so that its hash identifies what a person has read."""
+"""Canonical JSON: exactly one text per value, so that a hash of the text identifies the value."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def parse_json_object(text: str) -> dict[str, Any]:
 def _is_too_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEEPEST):
-        level = [part for one in level for part in _parts(one)]
+        level = [part for item in level for part in _parts(item)]
         if not level:
             return False
     return True

@@ -35,20 +35,20 @@ class Confirmation(NamedTuple):
         id: The id: 128 random bits. The tool receives it as the idempotency key.
         run: The id of the run that made the call.
         call: The key of the call in its run.
-        number: How often the confirmation of this call was renewed: because the tool had changed, or an
+        number: How often the confirmation of this call was renewed, because the tool had changed or an
             approval was refused.
         title: The tool's name for people.
         definition: The hash of the tool's definition when the confirmation was created.
-        terms: The tool's risk and policy when the confirmation was created.
+        terms: The tool's risk and policy when the confirmation was created, such as ``write/ask``.
         arguments: The arguments as canonical JSON. The tool is executed with exactly these.
-        digest: A hash of all fields above and of `asked_at` and `expires_at`. An approval must contain it.
-            See `DigestSigner`.
+        digest: The hash or MAC of everything that the person approves. An approval must contain it.
+            See `encode_for_digest` and `DigestSigner`.
         decided_by: The id of the user who decided; None before the decision, or if no decision is needed.
         reason: The reason that the person gave for rejecting the call.
         edited_from: The former digest, if a person changed the arguments; else None.
         leased_until: The deadline by which the result must be recorded. Later, the result counts as unknown.
-        status: The status of the result.
-        outcome: The result, as the model receives it.
+        status: Whether the call succeeded, or how it failed; None before.
+        outcome: The result, as the model receives it; None before.
     """
 
     id: str
@@ -96,8 +96,8 @@ class Confirmation(NamedTuple):
         is_left = self.state == "executing" and (self.leased_until or 0) <= now
         return "unknown" if is_left else self.state
 
-    def digest_input(self, arguments: str) -> bytes:
-        """Return the bytes from which the ``digest`` of this confirmation with these ``arguments`` is computed.
+    def encode_for_digest(self, arguments: str) -> bytes:
+        """Serialize this confirmation, with ``arguments`` in place of its own, to the bytes that the digest is made of.
 
         They include the owner, the run, the tool and the deadline, so a digest is valid for one confirmation
         only.
@@ -119,8 +119,8 @@ class StateChange(NamedTuple):
         actor: Who makes the change, for the audit entry.
         values: Other fields to set, by name.
         equal: Fields that must have the given values, by name.
-        before: Condition: ``at`` must be before the time in this field; None for no such condition.
-        after: Condition: ``at`` must not be before the time in this field; None for no such condition.
+        before: A time field of the confirmation: ``at`` must be earlier than its value. None: no condition.
+        after: A time field of the confirmation: ``at`` must not be earlier. None: no condition.
         details: Further facts for the audit entry.
     """
 
@@ -147,7 +147,7 @@ class ConfirmationStore(Protocol):
             error instead.
     """
 
-    async def add(self, one: Confirmation) -> bool:
+    async def add(self, confirmation: Confirmation) -> bool:
         """Store a new confirmation.
 
         Returns:
@@ -187,11 +187,7 @@ class ConfirmationStore(Protocol):
     async def list_overdue(self, now: int, limit: int) -> Sequence[Confirmation]:
         """Return at most ``limit`` confirmations of all users whose deadline has passed at the time ``now``.
 
-        A pending confirmation is overdue if it has expired; an executing one if its result was not recorded in
-        time.
-
-        Args:
-            now: The time, in microseconds since 1970 (UTC).
-            limit: The maximum number of confirmations.
+        A pending confirmation is overdue if it has expired; an executing confirmation if the result of its call
+        was not recorded in time. ``now`` is in microseconds since 1970 (UTC).
         """
         ...

@@ -1,4 +1,4 @@
-"""Drives one run from its last step until it ends, or waits for a person."""
+"""Executes one run from its last stored step until it ends or waits for a person."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from . import history, spending
 from .events import AnswerDelta, ConfirmationChanged, RunEnded, RunStarted, ToolCalled, ToolResult
 from .gate import call_tool, observation_from_confirmation
 from .judging import ToolCallJudge, ensure_tool_call_ids, has_hit_token_limit, join_chunks, verdict_for_tool
-from .loop import CallModel, DelegateCall, ExecuteCalls, FinishRun, RunProgress, WaitForDecisions
+from .loop import (
+    CallModelAction,
+    DelegateCallAction,
+    ExecuteCallsAction,
+    FinishRunAction,
+    RunProgress,
+    WaitForDecisionsAction,
+)
 from .observations import ToolObservation, make_error_observation, read_error_message
 from .runs import ENDED, Run, RunOutcome
-from .steps import AnswerStep, FailureStep, JudgedToolCall, OpeningStep, ResultStep, RunUsage
+from .steps import AnswerStep, JudgedToolCall, ModelFailureStep, OpeningStep, RunUsage, ToolResultStep
 from .tools import Execution
 
 if TYPE_CHECKING:
@@ -32,7 +39,7 @@ if TYPE_CHECKING:
     from .confirmations import Confirmation
     from .events import Event
     from .gate import ConfirmationGate
-    from .loop import Move, Reason
+    from .loop import NextAction, Reason
     from .runs import RunState, RunStore
     from .steps import Step
 
@@ -52,7 +59,7 @@ class RunDependencies(NamedTuple):
         models: Returns the chat model of a feature.
         now: The wall clock, in microseconds since 1970.
         clock: The monotonic clock, in seconds.
-        lease: A context manager that holds the lease of a run. Used to continue a delegated run.
+        lease: Returns a context manager that acquires and holds the lease of a run. Used for delegated runs.
     """
 
     agents: Agents
@@ -67,10 +74,7 @@ class RunDependencies(NamedTuple):
 class RunDriver:
     """Executes one run step by step. The process must hold the run's lease.
 
-    Args:
-        run: The run.
-        steps: All stored steps of the run.
-        dependencies: The stores, models and clocks to use.
+    ``steps`` are all steps of the run that are already stored.
     """
 
     def __init__(self, run: Run, steps: Sequence[Step], dependencies: RunDependencies) -> None:
@@ -87,37 +91,37 @@ class RunDriver:
     async def continue_run(self) -> AsyncGenerator[Event, None]:
         """Continue the run until it ends or waits for a person, and yield its events. The last event is `RunEnded`.
 
-        The caller must then store the `outcome`.
+        The caller must then store what `make_outcome` returns.
         """
         yield RunStarted(self._run)
         while self._end is None:
-            move = self._progress.next_move()
-            if not isinstance(move, CallModel):
+            move = self._progress.next_action()
+            if not isinstance(move, CallModelAction):
                 await self.save_steps()
             async with aclosing(self._stage(move)) as stage:
                 async for event in stage:
                     yield event
 
-    def _stage(self, move: Move) -> AsyncGenerator[Event, None]:
+    def _stage(self, move: NextAction) -> AsyncGenerator[Event, None]:
         match move:
-            case CallModel():
+            case CallModelAction():
                 return self._ask(move.seconds)
-            case ExecuteCalls():
+            case ExecuteCallsAction():
                 return self._execute(move)
-            case DelegateCall():
+            case DelegateCallAction():
                 return self._delegate(move.call)
-            case WaitForDecisions():
+            case WaitForDecisionsAction():
                 return self._wait(move.gated)
-            case FinishRun():
+            case FinishRunAction():
                 return self._finish(move.reason)
 
     async def _finish(self, reason: Reason) -> AsyncGenerator[Event, None]:
         yield self._ended(_STATES.get(reason, "exhausted"), reason)
 
-    def outcome(self) -> RunOutcome:
+    def make_outcome(self) -> RunOutcome:
         """Return the state, reason and answer to store for the run.
 
-        The state is ``running`` if the run was interrupted: it has not ended and does not wait for a person.
+        The state is ``running`` if the run was interrupted: it neither ended nor waits for a person.
         """
         ended = self._end
         if ended is None:
@@ -125,7 +129,7 @@ class RunDriver:
         state = cast("RunState", ended.state)
         if state not in ENDED:
             return RunOutcome(state, ended.reason)
-        whole = all(one.status in ("ok", "error", "timed_out") for one in self._progress.results.values())
+        whole = all(step.status in ("ok", "error", "timed_out") for step in self._progress.results.values())
         is_exchange = self._run.conversation is not None and self._run.parent is None
         return RunOutcome(state, ended.reason, ended.text, state == "done" and is_exchange and whole)
 
@@ -143,12 +147,14 @@ class RunDriver:
                         yield AnswerDelta(self._run.id, chunk.text)
         except LLMError as error:
             spent = spending.usage_from_error(error, clock() - began)
-            await self._append(FailureStep(code=error.code, spent=spent, call_id=error.call_id))
+            await self._append(ModelFailureStep(code=error.code, spent=spent, call_id=error.call_id))
             yield self._ended("failed", error.code, error)
             return
         except TimeoutError:
             took = seconds if seconds < float("inf") else clock() - began
-            await self._append(FailureStep(code="seconds", spent=RunUsage(turns=1, unpriced=1, seconds=took)))
+            await self._append(
+                ModelFailureStep(code="seconds", spent=RunUsage(turns=1, unpriced=1, seconds=took))
+            )
             return
         answered = self._answered(chunks, clock() - began)
         await self._append(answered)
@@ -162,7 +168,7 @@ class RunDriver:
             TimeoutError: ``seconds`` have passed.
         """
         model: Any = self._around.models(self._agent.feature)
-        if functions := self._judge.function_definitions():
+        if functions := self._judge.make_function_definitions():
             model = model.bind_tools(functions)
         stream = model.astream(
             [SystemMessage(self._agent.instructions), *history.build_message_history(self._progress.steps)]
@@ -195,7 +201,7 @@ class RunDriver:
 
     # Tools ---------------------------------------------------------------------------------------------------------
 
-    async def _execute(self, move: ExecuteCalls) -> AsyncGenerator[Event, None]:
+    async def _execute(self, move: ExecuteCallsAction) -> AsyncGenerator[Event, None]:
         """Create all needed confirmations before any call is executed; then execute the other calls concurrently."""
         for call in move.gated:
             await self._asked(call)
@@ -218,7 +224,7 @@ class RunDriver:
             for task in tasks:
                 task.cancel()
 
-    async def _executed(self, call: JudgedToolCall) -> ResultStep | None:
+    async def _executed(self, call: JudgedToolCall) -> ToolResultStep | None:
         """The result of ``call``; None if an earlier process began to execute it and its result is unknown."""
         tool = self._agent.find_tool(call.name)
         is_changed = tool is None or (tool.definition_hash, tool.risk_and_policy) != (
@@ -236,14 +242,16 @@ class RunDriver:
             execution = Execution(owner.user_id, owner.tenant_id, run.id, f"{run.id}.{call.key}")
             found = await call_tool(tool, json.loads(call.arguments), execution)
             return _observed(call, found, seconds=self._around.clock() - began)
-        one = await self._around.gate.record_unconfirmed_call(self._run, call, tool)
+        one = await self._around.gate.record_auto_approved_call(self._run, call, tool)
         if one is None:
             self._left_open.add(call.key)
             return None
         done = await self._around.gate.start_claimed_call(one, tool)
         return self._settled(call, done, self._around.clock() - began)
 
-    def _settled(self, call: JudgedToolCall, one: Confirmation, seconds: float = 0.0) -> ResultStep | None:
+    def _settled(
+        self, call: JudgedToolCall, one: Confirmation, seconds: float = 0.0
+    ) -> ToolResultStep | None:
         found = observation_from_confirmation(one)
         if found is None:
             self._left_open.add(call.key)
@@ -253,7 +261,7 @@ class RunDriver:
     async def _asked(self, call: JudgedToolCall) -> Confirmation | None:
         """The confirmation of ``call``, created if there is none yet; None if the tool has changed, or the user has too many open ones."""
         gate, tool = self._around.gate, self._agent.find_tool(call.name)
-        if (one := (await gate.latest_confirmations(self._run.id)).get(call.key)) is not None:
+        if (one := (await gate.latest_confirmation_by_call(self._run.id)).get(call.key)) is not None:
             return one
         if tool is None or (tool.definition_hash, tool.risk_and_policy) != (call.definition, call.terms):
             return None
@@ -314,29 +322,34 @@ class RunDriver:
         """Add the results of decided confirmations; if there are none, the run waits."""
         before = len(self._progress.results)
         asked = [(call, await self._asked(call)) for call in calls]
-        for call, one in asked:
-            if one is None:
+        for call, confirmation in asked:
+            if confirmation is None:
                 refused = make_error_observation(
                     "NotAsked", "Nobody can be asked for this now. It was not done.", "refused"
                 )
                 yield await self._observe(_observed(call, refused))
-            elif (result := self._settled(call, one)) is not None:
+            elif (result := self._settled(call, confirmation)) is not None:
                 yield await self._observe(result)
-        if any(one is not None and one.state_at(self._around.now()) == "expired" for _, one in asked):
+        if any(
+            confirmation is not None and confirmation.state_at(self._around.now()) == "expired"
+            for _, confirmation in asked
+        ):
             yield self._ended("expired", "expired")
         elif len(self._progress.results) == before:
-            for _, one in asked:
-                if one is not None:
-                    yield ConfirmationChanged(one._replace(state=one.state_at(self._around.now())))
+            for _, confirmation in asked:
+                if confirmation is not None:
+                    yield ConfirmationChanged(
+                        confirmation._replace(state=confirmation.state_at(self._around.now()))
+                    )
             yield self._ended("awaiting", None)
 
     # Steps ---------------------------------------------------------------------------------------------------------
 
-    async def _observe(self, result: ResultStep) -> ToolResult:
+    async def _observe(self, result: ToolResultStep) -> ToolResult:
         await self._append(result)
         return self._told(result)
 
-    def _told(self, result: ResultStep) -> ToolResult:
+    def _told(self, result: ToolResultStep) -> ToolResult:
         why = "" if result.status == "ok" else read_error_message(result.content)
         return ToolResult(self._run.id, result.call, result.name, result.status, why)
 
@@ -363,9 +376,9 @@ class RunDriver:
 
 def _observed(
     call: JudgedToolCall, found: ToolObservation, confirmation: str | None = None, seconds: float = 0.0
-) -> ResultStep:
+) -> ToolResultStep:
     ran = found.status in ("ok", "error", "timed_out")
-    return ResultStep(
+    return ToolResultStep(
         call=call.key,
         name=call.name,
         status=found.status,
@@ -375,8 +388,10 @@ def _observed(
     )
 
 
-def _delegated(call: JudgedToolCall, ended: RunEnded) -> ResultStep:
+def _delegated(call: JudgedToolCall, ended: RunEnded) -> ToolResultStep:
     """The result of a delegated call. For an agent that was stopped: its last text, and why it stopped."""
     note = "" if ended.state == "done" else f"\n[stopped: {ended.reason}]"
     spent = ended.spent + RunUsage(tool_calls=1)
-    return ResultStep(call=call.key, name=call.name, status="ok", content=f"{ended.text}{note}", spent=spent)
+    return ToolResultStep(
+        call=call.key, name=call.name, status="ok", content=f"{ended.text}{note}", spent=spent
+    )

@@ -83,9 +83,9 @@ class AlreadyDecidedError(ConfirmationError):
 
 
 class UnknownOutcomeError(ConfirmationError):
-    """It is unknown whether the call was executed, because it began and no result was recorded.
+    """It is unknown whether the call was executed: the execution began, but no result was recorded.
 
-    A person must check, and then approve the call explicitly with ``again``, or reject it.
+    A person must check, and then approve the call with ``again=True``, or reject it.
     """
 
     code = "outcome_unknown"
@@ -100,7 +100,7 @@ class UnknownOutcomeError(ConfirmationError):
 class ConfirmationChangedError(ConfirmationError):
     """The digest of the approval differs from the stored one, or the stored confirmation was tampered with.
 
-    The person may have seen other arguments than would be executed. Nothing is executed.
+    Nothing is executed, because the person may have seen other arguments than those now stored.
     """
 
     code = "confirmation_changed"
@@ -121,7 +121,7 @@ class ConfirmationStaleError(ConfirmationError):
 
     @override
     def as_dict(self) -> dict[str, Any]:
-        """Return the error as a dict, with the id of the new confirmation; None if there is none."""
+        """Return the error as a dict. ``confirmation`` is the id of a new confirmation; None if there is none."""
         return {**super().as_dict(), "confirmation": self.new}
 
 
@@ -138,8 +138,8 @@ class ConfirmationExpiredError(ConfirmationError):
 class ConfirmationRevokedError(ConfirmationError):
     """The call is not allowed any more, although it was when the confirmation was created.
 
-    The agent lost the tool, the tool's policy is now ``deny``, or the application's `CallAuthorizer` refused
-    the call.
+    The agent has no such tool any more, the tool's policy is now ``deny``, or the application's
+    `CallAuthorizer` forbids the call.
     """
 
     code = "confirmation_revoked"
@@ -149,8 +149,8 @@ class ConfirmationRevokedError(ConfirmationError):
         super().__init__(f"This may not be done any more: {why} Nothing was done.")
 
 
-class InvalidEditError(ConfirmationError):
-    """The arguments that the person entered instead of the model's are invalid for the tool."""
+class InvalidEditedArgumentsError(ConfirmationError):
+    """The arguments that a person entered to replace the model's are invalid for the tool."""
 
     code = "invalid_edit"
     http_status = 422

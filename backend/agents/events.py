@@ -1,4 +1,4 @@
-"""The events of a run, as they are streamed to whoever started or continued it."""
+"""The events of a run, as they are streamed to the client that started or continued it."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class ToolCalled:
     Attributes:
         call: The key of the call in its run.
         verdict: What happens to the call: executed, confirmed first, delegated or refused.
-        message: Why the call was refused, as the model is told; empty if it was not. May contain unescaped
-            text of a model or tool.
+        message: Why the call was refused, as the model is told; empty if it was not refused. May contain
+            unescaped text of a model or tool.
     """
 
     run_id: str
@@ -108,7 +108,7 @@ class RunEnded:
         reason: Why the run ended, as a code; None while it waits.
         text: The answer. If the run was stopped by a limit or an error, the last text of the model.
         spent: What the run has used so far.
-        error: The error of the model call that ended the run; None if no error did.
+        error: The error of the model call that ended the run; None if the run ended for another reason.
     """
 
     run_id: str
@@ -121,7 +121,7 @@ class RunEnded:
 
     @property
     def message(self) -> str | None:
-        """The message of the error that ended the run; None if no error did."""
+        """The message of `error`; None if no error ended the run."""
         return None if self.error is None else self.error.message
 
     def as_dict(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def confirmation_to_json(confirmation: Confirmation, *, untruncated: bool = Fals
     the digest, nobody can approve arguments that were not completely shown.
 
     Args:
-        confirmation: The confirmation, in its present state.
+        confirmation: The confirmation, with its state as of now.
         untruncated: Whether to show every argument completely, whatever its length.
     """
     shown = render_argument_lines(confirmation.arguments, untruncated=untruncated)

@@ -1,4 +1,4 @@
-"""Every tool call that changes something passes the gate: it is recorded, confirmed by a person, and executed once."""
+"""Records each tool call that changes something, has it approved if necessary, and executes it only once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .errors import (
     ConfirmationNotFoundError,
     ConfirmationRevokedError,
     ConfirmationStaleError,
-    InvalidEditError,
+    InvalidEditedArgumentsError,
     UnknownAgentError,
     UnknownOutcomeError,
 )
@@ -100,10 +100,9 @@ class ConfirmationGate:
     Args:
         store: Stores the confirmations.
         agents: The agents whose tools may be called.
-        authorize: Checks again, just before execution, whether the call is allowed; by default, every call
-            is.
-        seals: Computes and verifies the digests of confirmations, to detect a forged row in the store; by
-            default, hashes without a key.
+        authorize: Checks, just before execution, whether a call is still allowed; by default, each is.
+        seals: Computes and verifies the digests of confirmations, to detect a forged row in the store; None
+            for hashes without a key.
         now: The wall clock, in microseconds since 1970.
     """
 
@@ -129,17 +128,17 @@ class ConfirmationGate:
         """Store a pending confirmation for ``call``, on which a person can then decide. Nothing is executed.
 
         Returns:
-            The confirmation; the earlier one if ``call`` has one already. None if the user has too many open
+            The new confirmation, or the existing one of the same call; None if the user has too many open
             confirmations.
         """
         if len(await self._store.list_open(run.owner, MOST_PENDING)) >= MOST_PENDING:
             return None
         return await self._added(self._confirmation(run, call, tool))
 
-    async def record_unconfirmed_call(
+    async def record_auto_approved_call(
         self, run: Run, call: JudgedToolCall, tool: Tool
     ) -> Confirmation | None:
-        """Store a record of a call that needs no approval, before it is executed.
+        """Store a record of a call that its tool's policy allows without approval, before the call is executed.
 
         Returns:
             The record, to pass to `start_claimed_call`; None if the call was recorded before and must not be
@@ -149,26 +148,32 @@ class ConfirmationGate:
         one = one._replace(state="executing", leased_until=self._lease(tool))
         return one if await self._store.add(one) else None
 
-    async def latest_confirmations(self, run_id: str) -> dict[str, Confirmation]:
-        """Return the latest confirmation of each call of a run, by the key of the call."""
+    async def latest_confirmation_by_call(self, run_id: str) -> dict[str, Confirmation]:
+        """Return the latest confirmation of each tool call of a run, as a dict from the call's key."""
         found = await self._store.list_for_run(run_id)
-        return {one.call: one for one in sorted(found, key=lambda one: one.number)}
+        return {
+            confirmation.call: confirmation
+            for confirmation in sorted(found, key=lambda confirmation: confirmation.number)
+        }
 
-    async def list_pending(self, owner: DataOwner, limit: int = 50) -> Sequence[Confirmation]:
+    async def list_pending_confirmations(self, owner: DataOwner, limit: int = 50) -> Sequence[Confirmation]:
         """Return at most ``limit`` confirmations on which ``owner`` can decide now, the newest first.
 
-        Each is pending, or the result of its call is unknown.
+        Each is pending, or its call was begun and has an unknown result.
         """
         now = self._now()
-        shown = [one._replace(state=one.state_at(now)) for one in await self._store.list_open(owner, limit)]
-        return [one for one in shown if one.state in ("pending", "unknown")]
+        shown = [
+            confirmation._replace(state=confirmation.state_at(now))
+            for confirmation in await self._store.list_open(owner, limit)
+        ]
+        return [confirmation for confirmation in shown if confirmation.state in ("pending", "unknown")]
 
     async def get_confirmation(self, owner: DataOwner, confirmation_id: str) -> Confirmation:
         """Return the confirmation with this id, with its state as of now, even if a deadline has just passed.
 
         Raises:
-            ConfirmationNotFoundError: The confirmation does not exist, or belongs to another user. The audit
-                trail records an attempt to read another user's confirmation.
+            ConfirmationNotFoundError: The confirmation does not exist, or belongs to another user. In the second
+                case, the audit trail records the attempt.
         """
         one = await self._store.get(owner, confirmation_id)
         if one is None:
@@ -205,7 +210,7 @@ class ConfirmationGate:
         return claimed, tool
 
     async def approve(self, decision: ApprovalDecision) -> tuple[Confirmation, asyncio.Future[Confirmation]]:
-        """Claim an approved confirmation, and start its call. Both continue if the caller is cancelled.
+        """Claim an approved confirmation, and start its call. Neither is undone or stopped if the caller is cancelled.
 
         Returns:
             The claimed confirmation, and a future of the confirmation with the result of the call.
@@ -235,9 +240,9 @@ class ConfirmationGate:
         """
         one = await self.get_confirmation(owner, confirmation_id)
         if one.state == "expired":
-            await self.record_expiry(one)
+            await self.mark_expired(one)
         if one.state not in ("pending", "unknown"):
-            raise make_not_open_error(one.state)
+            raise make_decided_or_expired_error(one.state)
         if one.state == "unknown":
             await self._note_unknown(one)
         now = self._now()
@@ -247,24 +252,24 @@ class ConfirmationGate:
             change = change._replace(before="expires_at")
         rejected = await self._store.apply_change(owner, one.id, change)
         if rejected is None:
-            raise make_not_open_error((await self.get_confirmation(owner, confirmation_id)).state)
+            raise make_decided_or_expired_error((await self.get_confirmation(owner, confirmation_id)).state)
         return rejected
 
     async def reissue_confirmation(self, confirmation: Confirmation, refused_digest: str) -> Confirmation:
-        """After an approval was refused, return the latest confirmation of the same call, to show it again.
+        """After a refused approval, return the latest confirmation of the call, so that it can be shown again.
 
-        If the confirmation is open and still has ``refused_digest``, it gets a new digest, so that the refused
-        approval can never become valid. If its digest was forged, the digest stays, so that it remains invalid.
+        If that confirmation is open and has ``refused_digest``, it gets a new digest, so that the refused
+        approval can never become valid. A forged digest is kept, so that it remains invalid.
 
         Args:
             confirmation: Any confirmation of the call.
             refused_digest: The digest in the refused approval.
         """
-        confirmation = (await self.latest_confirmations(confirmation.run))[confirmation.call]
+        confirmation = (await self.latest_confirmation_by_call(confirmation.run))[confirmation.call]
         if refused_digest != confirmation.digest or confirmation.state not in OPEN:
             return confirmation
         new = confirmation._replace(number=confirmation.number + 1)
-        if self._seals.verify(confirmation.digest, confirmation.digest_input(confirmation.arguments)):
+        if self._seals.verify(confirmation.digest, confirmation.encode_for_digest(confirmation.arguments)):
             new = self._sealed(new, new.arguments)
         values = {"number": new.number, "digest": new.digest}
         change = StateChange(
@@ -273,13 +278,13 @@ class ConfirmationGate:
         changed = await self._store.apply_change(
             confirmation.owner, confirmation.id, change._replace(equal={"digest": confirmation.digest})
         )
-        return changed or (await self.latest_confirmations(confirmation.run))[confirmation.call]
+        return changed or (await self.latest_confirmation_by_call(confirmation.run))[confirmation.call]
 
     async def withdraw(self, confirmation: Confirmation) -> bool:
         """Withdraw a pending confirmation that its run no longer needs; False if it was decided in the meantime."""
         return await self._closed_as(confirmation, "pending", "superseded")
 
-    async def record_expiry(self, confirmation: Confirmation) -> bool:
+    async def mark_expired(self, confirmation: Confirmation) -> bool:
         """Mark a pending confirmation as expired; False if it was decided meanwhile or is not yet overdue."""
         change = StateChange("pending", "expired", self._now(), "agent.expired", SYSTEM)
         return (
@@ -289,18 +294,18 @@ class ConfirmationGate:
             is not None
         )
 
-    async def record_overdue(self) -> Sequence[Confirmation]:
+    async def mark_overdue_confirmations(self) -> Sequence[Confirmation]:
         """Mark overdue confirmations of all users: pending ones as expired, executing ones as unknown.
 
         Returns:
-            The expired confirmations. The caller must end the runs that waited for them.
+            The expired confirmations. The caller must end the runs that wait for them.
         """
         now, expired = self._now(), []
-        for one in await self._store.list_overdue(now, _DUE):
-            if one.state == "executing":
-                await self._note_unknown(one)
-            elif await self.record_expiry(one):
-                expired.append(one)
+        for confirmation in await self._store.list_overdue(now, _DUE):
+            if confirmation.state == "executing":
+                await self._note_unknown(confirmation)
+            elif await self.mark_expired(confirmation):
+                expired.append(confirmation)
         return expired
 
     async def wait_for_running_calls(self, seconds: float) -> None:
@@ -349,12 +354,12 @@ class ConfirmationGate:
         return self._sealed(one, one.arguments)
 
     def _sealed(self, one: Confirmation, arguments: str) -> Confirmation:
-        return one._replace(digest=self._seals.sign(one.digest_input(arguments)))
+        return one._replace(digest=self._seals.sign(one.encode_for_digest(arguments)))
 
     async def _added(self, one: Confirmation) -> Confirmation | None:
         if await self._store.add(one):
             return one
-        return (await self.latest_confirmations(one.run)).get(one.call)
+        return (await self.latest_confirmation_by_call(one.run)).get(one.call)
 
     def _lease(self, tool: Tool) -> int:
         return self._now() + int(tool.seconds * _SECOND) + GRACE
@@ -363,8 +368,8 @@ class ConfirmationGate:
         if one.state == "unknown" and not decision.again:
             raise UnknownOutcomeError
         if one.state not in ("pending", "unknown"):
-            raise make_not_open_error(one.state)
-        verified = self._seals.verify(one.digest, one.digest_input(one.arguments))
+            raise make_decided_or_expired_error(one.state)
+        verified = self._seals.verify(one.digest, one.encode_for_digest(one.arguments))
         if not verified:
             fault = "agents.confirmation_key_missing" if verified is None else "agents.confirmation_forged"
             log.error("%s id=%s run=%s", fault, one.id, one.run)
@@ -390,13 +395,13 @@ class ConfirmationGate:
                 one.arguments if decision.arguments is None else tool.validate_arguments(decision.arguments)
             )
         except InvalidArgumentsError as error:
-            raise InvalidEditError(str(error)) from None
+            raise InvalidEditedArgumentsError(str(error)) from None
 
     def _claim(
         self, one: Confirmation, tool: Tool, decision: ApprovalDecision, arguments: str
     ) -> StateChange:
         is_edited, who, now = arguments != one.arguments, decision.owner.user_id, self._now()
-        digest = self._seals.sign(one.digest_input(arguments)) if is_edited else one.digest
+        digest = self._seals.sign(one.encode_for_digest(arguments)) if is_edited else one.digest
         values = {
             "decided_by": who,
             "decided_at": now,
@@ -416,7 +421,7 @@ class ConfirmationGate:
         one = await self.get_confirmation(decision.owner, decision.confirmation)
         if one.state in ("pending", "unknown"):
             return ConfirmationChangedError()
-        return make_not_open_error(one.state)
+        return make_decided_or_expired_error(one.state)
 
     async def _execute(self, one: Confirmation, tool: Tool) -> Confirmation:
         observation = await call_tool(tool, json.loads(one.arguments), _execution(one))
@@ -488,7 +493,7 @@ async def call_tool(tool: Tool, arguments: dict[str, Any], execution: Execution)
 
 
 def observation_from_confirmation(confirmation: Confirmation) -> ToolObservation | None:
-    """Convert the result of a confirmation to what the model is told: a tool result, a rejection or an expiry.
+    """Convert the result, rejection or expiry of a confirmation to the result that the model is told.
 
     Returns:
         The converted result; None while the confirmation has no result.
@@ -531,8 +536,8 @@ def _failed(tool: Tool, execution: Execution, error: Exception | SystemExit) -> 
     return observation_from_exception(error)
 
 
-def make_not_open_error(state: State) -> Exception:
-    """Make the error for a decision that comes too late, because the confirmation is already in ``state``."""
+def make_decided_or_expired_error(state: State) -> Exception:
+    """Make the error for a decision that comes too late, because the confirmation is decided or expired."""
     return ConfirmationExpiredError() if state == "expired" else AlreadyDecidedError(state)
 
 

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from .canonical import replace_unstorable_characters
 from .observations import make_error_observation
-from .steps import AnswerStep, OpeningStep, ResultStep
+from .steps import AnswerStep, OpeningStep, ToolResultStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ NOT_DONE: Final = make_error_observation("NotDone", "This was not done.").conten
 
 
 def message_to_json(message: BaseMessage) -> dict[str, Any]:
-    """Convert a LangChain message to JSON for storing, without its receipt and usage."""
+    """Convert a LangChain message to JSON for storing, without its receipt and token usage."""
     found: dict[str, Any] = replace_unstorable_characters(
         message.model_dump(mode="json", include=KEPT, exclude_none=True)
     )
@@ -59,25 +59,25 @@ def exchanges_to_json(exchanges: Iterable[QuestionAndAnswer]) -> Iterator[dict[s
         yield message_to_json(AIMessage(answer))
 
 
-def build_message_history(steps: Sequence[Step], missing_result: str = NOT_DONE) -> list[BaseMessage]:
-    """Build the message history for the next model call from the steps of a run.
+def build_message_history(steps: Sequence[Step], missing_result_text: str = NOT_DONE) -> list[BaseMessage]:
+    """Build the message history for the next model call from all steps of a run.
 
     Args:
         steps: All steps of the run.
-        missing_result: The tool result to show the model for a call without a result.
+        missing_result_text: The tool result that the model is shown for a call that has none.
     """
-    results = {step.call: step for step in steps if isinstance(step, ResultStep)}
+    results = {step.call: step for step in steps if isinstance(step, ToolResultStep)}
     found: list[BaseMessage] = []
     for step in steps:
         if isinstance(step, OpeningStep):
             found += map(message_from_json, step.messages)
         elif isinstance(step, AnswerStep):
             found.append(message_from_json(step.message))
-            found += [_result(call, results.get(call.key), missing_result) for call in step.calls]
+            found += [_result(call, results.get(call.key), missing_result_text) for call in step.calls]
     return found
 
 
-def _result(call: JudgedToolCall, observed: ResultStep | None, not_done: str) -> ToolMessage:
+def _result(call: JudgedToolCall, observed: ToolResultStep | None, not_done: str) -> ToolMessage:
     content = observed.content if observed else call.fault or not_done
     is_error = observed is None or observed.status != "ok"
     return ToolMessage(

@@ -1,4 +1,4 @@
-"""Stores in memory, for tests and for trying an agent. They are lost with the process and have no audit trail."""
+"""Stores that keep everything in memory, for tests and for trying an agent. They have no audit trail."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class InMemoryConfirmationStore:
     def __init__(self) -> None:
         self._kept: dict[str, Confirmation] = {}
 
-    async def add(self, one: Confirmation) -> bool:
+    async def add(self, confirmation: Confirmation) -> bool:
         """Store a new confirmation. See `ConfirmationStore.add`."""
-        place = (one.run, one.call, one.number)
+        place = (confirmation.run, confirmation.call, confirmation.number)
         if any((kept.run, kept.call, kept.number) == place for kept in self._kept.values()):
             return False
-        self._kept[one.id] = one
+        self._kept[confirmation.id] = confirmation
         return True
 
     async def get(self, owner: DataOwner, confirmation_id: str) -> Confirmation | None:
@@ -52,16 +52,24 @@ class InMemoryConfirmationStore:
 
     async def list_for_run(self, run_id: str) -> Sequence[Confirmation]:
         """Return all confirmations of a run, the oldest first. See `ConfirmationStore.list_for_run`."""
-        return [one for one in self._kept.values() if one.run == run_id]
+        return [confirmation for confirmation in self._kept.values() if confirmation.run == run_id]
 
     async def list_open(self, owner: DataOwner, limit: int) -> Sequence[Confirmation]:
         """Return at most ``limit`` open confirmations of ``owner``. See `ConfirmationStore.list_open`."""
-        found = [one for one in self._kept.values() if one.state in OPEN and one.owner == owner]
-        return sorted(found, key=lambda one: one.asked_at, reverse=True)[:limit]
+        found = [
+            confirmation
+            for confirmation in self._kept.values()
+            if confirmation.state in OPEN and confirmation.owner == owner
+        ]
+        return sorted(found, key=lambda confirmation: confirmation.asked_at, reverse=True)[:limit]
 
     async def list_overdue(self, now: int, limit: int) -> Sequence[Confirmation]:
         """Return at most ``limit`` confirmations whose deadline has passed. See `ConfirmationStore.list_overdue`."""
-        return [one for one in self._kept.values() if one.state_at(now) != one.state][:limit]
+        return [
+            confirmation
+            for confirmation in self._kept.values()
+            if confirmation.state_at(now) != confirmation.state
+        ][:limit]
 
 
 def _holds(one: Confirmation, change: StateChange) -> bool:
@@ -97,10 +105,10 @@ class InMemoryRunStore:
         """Return all steps of a run, in order. See `RunStore.list_steps`."""
         return list(self._steps.get(run_id, ()))
 
-    async def append_steps(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
-        """Store further steps of the run, numbered from ``number``. See `RunStore.append_steps`."""
+    async def append_steps(self, run: Run, first_number: int, steps: Sequence[Step], now: int) -> None:
+        """Store further steps of the run, numbered from ``first_number``. See `RunStore.append_steps`."""
         kept = self._steps[run.id]
-        if number != len(kept):
+        if first_number != len(kept):
             raise StepConflictError
         kept += steps
         self._runs[run.id] = self._runs[run.id]._replace(updated_at=now)
@@ -125,8 +133,8 @@ class InMemoryRunStore:
         )
         return True
 
-    async def end_awaiting_run(self, run: Run, outcome: RunOutcome, now: int) -> bool:
-        """End a run that waits for a person. See `RunStore.end_awaiting_run`."""
+    async def end_run_awaiting_decision(self, run: Run, outcome: RunOutcome, now: int) -> bool:
+        """End a run that waits for a person. See `RunStore.end_run_awaiting_decision`."""
         kept = self._runs.get(run.id)
         if kept is None or kept.state != "awaiting":
             return False
@@ -140,8 +148,10 @@ class InMemoryRunStore:
         found = [run for run in self._of(owner, agent, conversation) if run.remembered]
         return [QuestionAndAnswer(run.question, run.answer or "") for run in found[-limit:]]
 
-    async def list_awaiting_runs(self, owner: DataOwner, agent: str, conversation: str) -> Sequence[Run]:
-        """Return the runs of the conversation that wait for a person. See `RunStore.list_awaiting_runs`."""
+    async def list_runs_awaiting_decision(
+        self, owner: DataOwner, agent: str, conversation: str
+    ) -> Sequence[Run]:
+        """Return the runs of the conversation that wait for a person. See `RunStore.list_runs_awaiting_decision`."""
         return [run for run in self._of(owner, agent, conversation) if run.state == "awaiting"]
 
     async def list_recent_runs(self, owner: DataOwner, limit: int) -> Sequence[Run]:

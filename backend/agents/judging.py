@@ -1,4 +1,4 @@
-"""Decides on each tool call of an answer: once, when the model answers. The decision is stored with the answer."""
+"""Decides what happens to each tool call in a model's answer. The decision is made once, and stored with the answer."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _SHOWN: Final = 60
 def join_chunks(chunks: Sequence[AIMessageChunk]) -> AIMessage:
     """Join the streamed ``chunks`` of an answer to one message.
 
-    A tool call whose JSON is truncated becomes an invalid tool call with its text unchanged. LangChain would
-    complete the JSON instead.
+    A tool call whose JSON is truncated becomes an invalid tool call with its text unchanged, while LangChain
+    would complete the JSON.
     """
     whole = add_ai_message_chunks(*chunks)
     good: list[ToolCall] = []
@@ -57,7 +57,7 @@ def ensure_tool_call_ids(answer: AIMessage, step_number: int) -> AIMessage:
 
     Args:
         answer: The model's answer.
-        step_number: The number of the answer's step in the run. It makes new ids unique in the run.
+        step_number: The number of the answer's step in the run. New ids contain it, to be unique in the run.
     """
     calls, bad = list(answer.tool_calls), list(answer.invalid_tool_calls)
     ids = [call["id"] for call in (*calls, *bad)]
@@ -75,17 +75,15 @@ def ensure_tool_call_ids(answer: AIMessage, step_number: int) -> AIMessage:
 class ToolCallJudge:
     """Decides for each tool call of one agent whether it is executed, confirmed first, delegated or refused.
 
-    Args:
-        agent: The agent whose model makes the calls.
-        agents: All agents of the application, to find those to which the agent may delegate.
+    ``agents`` are all agents of the application, among them those to which the agent may delegate.
     """
 
     def __init__(self, agent: Agent, agents: Agents) -> None:
         self._agent = agent
         self._agents = agents
 
-    def function_definitions(self) -> list[dict[str, Any]]:
-        """Return the function definitions for the model: of the allowed tools, and of the agents to delegate to."""
+    def make_function_definitions(self) -> list[dict[str, Any]]:
+        """Make the function definitions for the model: of the allowed tools, and of the agents to delegate to."""
         own = [tool.to_function_definition() for tool in self._agent.tools if tool.policy != "deny"]
         return own + [_as_function(self._agents[name]) for name in self._agent.delegates]
 
@@ -98,10 +96,10 @@ class ToolCallJudge:
             answer: The model's answer. All of its tool calls must have ids.
             step_number: The number of the answer's step in the run.
             calls_left: How many more tool calls the run may make. Calls beyond this number are not executed.
-            is_truncated: Whether the answer was truncated. Then none of its calls is executed.
+            is_truncated: Whether the answer was truncated. If so, none of its calls is executed.
 
         Returns:
-            The calls in order, each with its verdict. A refused call has the reason for the model.
+            The calls in order, each with its verdict, and a refused call with the reason for the model.
         """
         judged: list[JudgedToolCall] = []
         for place, call in enumerate(answer.tool_calls):
@@ -139,7 +137,7 @@ class ToolCallJudge:
             accepted = tool.validate_arguments(arguments)
         except InvalidArgumentsError as error:
             return _refused(call, "InvalidArguments", str(error))
-        if any((one.name, one.arguments) == (call.name, accepted) for one in before):
+        if any((item.name, item.arguments) == (call.name, accepted) for item in before):
             return _refused(call, "Repeated", "The same call stands before this one. It is made once.")
         found = {
             "arguments": accepted,

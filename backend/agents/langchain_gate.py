@@ -1,4 +1,4 @@
-"""The gate for LangChain's `create_agent`: a middleware around its tool calls.
+"""Approval of tool calls for agents of LangChain's `create_agent`, as a middleware.
 
 A graph may run a node twice: after a crash, or because two processes resume the same thread. A call can be claimed only
 once, so even then its tool runs once, and the second process gets the recorded result.
@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from typing_extensions import override
 
 from backend.utils.llm.errors import ConfirmationError
-from backend.utils.llm.execution.loop_thread import LoopThread
+from backend.utils.llm.execution.loop_thread import SharedBackgroundLoop
 from backend.utils.llm.schema_checks import find_schema_violation
 
 from .agent import Agent, Agents
@@ -74,9 +74,9 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         tools: The tools of the agent.
         terms: Risk and policy of each tool, by its name. A tool that is missing here has ``write`` and
             ``ask``.
-        owner: Returns the authenticated user who resumes the thread. It must not read the user from the
-            thread's config.
-        gate: Further options of the `ConfirmationGate`.
+        owner: Returns the authenticated user who resumes the LangGraph thread. It must not read the user
+            from the thread's config.
+        gate: Further arguments for the `ConfirmationGate`.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         **gate: Any,
     ) -> None:
         super().__init__()
-        ours = tuple(_tool(one, *terms.get(one.name, ("write", "ask"))) for one in tools)
+        ours = tuple(_tool(tool, *terms.get(tool.name, ("write", "ask"))) for tool in tools)
         self._agent = Agent(_NAME, "", "", ours)
         self._gate = ConfirmationGate(store, Agents([self._agent]), **gate)
         self._owner = owner
-        self._loop = LoopThread()
-        self._threads = {one.name: ToolThreads() for one in ours if one.risk_and_policy != "read/allow"}
+        self._loop = SharedBackgroundLoop()
+        self._threads = {tool.name: ToolThreads() for tool in ours if tool.risk_and_policy != "read/allow"}
 
     @override
     def wrap_tool_call(
@@ -125,13 +125,13 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Handler, tool: Tool, arguments: str
     ) -> ToolObservation:
         run, call = self._run(request), _call(request, tool, arguments)
-        one = (await self._gate.latest_confirmations(run.id)).get(call.key)
+        one = (await self._gate.latest_confirmation_by_call(run.id)).get(call.key)
         if one is None and tool.policy == "allow":
-            one = await self._gate.record_unconfirmed_call(run, call, tool)
+            one = await self._gate.record_auto_approved_call(run, call, tool)
             if one is not None:
                 done = await self._gate.start_claimed_call(one, _bound(tool, request, handler))
                 return observation_from_confirmation(done) or _ELSEWHERE
-            one = (await self._gate.latest_confirmations(run.id)).get(call.key)
+            one = (await self._gate.latest_confirmation_by_call(run.id)).get(call.key)
         one = one or await self._gate.request_confirmation(run, call, tool)
         if one is None or one.owner != run.owner:
             return make_error_observation("NotAsked", "Nobody can be asked for this now. It was not done.")
@@ -221,7 +221,10 @@ def _call(request: ToolCallRequest, tool: Tool, arguments: str) -> JudgedToolCal
     """The call, identified by the id of its message as well, because providers reuse the ids of calls."""
     call_id = request.tool_call["id"] or ""
     messages = request.state["messages"]
-    said = next((one for one in reversed(messages) if isinstance(one, AIMessage) and one.tool_calls), None)
+    said = next(
+        (message for message in reversed(messages) if isinstance(message, AIMessage) and message.tool_calls),
+        None,
+    )
     key = f"{said.id if said else ''}.{call_id}"
     found = {"arguments": arguments, "definition": tool.definition_hash, "terms": tool.risk_and_policy}
     return JudgedToolCall(key=key, id=call_id, name=tool.name, verdict="ask", **found)

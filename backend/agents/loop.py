@@ -1,11 +1,11 @@
-"""The agent loop as a pure function: from the steps of a run, it computes what to do next. It does no I/O."""
+"""Computes from the steps of a run what the agent loop does next, as a pure function without I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from .steps import AnswerStep, FailureStep, JudgedToolCall, ResultStep, RunUsage, Step
+from .steps import AnswerStep, JudgedToolCall, ModelFailureStep, RunUsage, Step, ToolResultStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,53 +29,55 @@ Reason = Literal[
 ]
 
 
-class CallModel(NamedTuple):
+class CallModelAction(NamedTuple):
     """Next action of a run: call the model, for at most ``seconds``."""
 
     seconds: float
 
 
-class ExecuteCalls(NamedTuple):
-    """Next action of a run: execute ``calls``, which need no approval.
+class ExecuteCallsAction(NamedTuple):
+    """Next action of a run: create confirmations for the calls in ``gated``, then execute ``calls``.
 
-    Before that, confirmations are created for the calls in ``gated``, which need approval.
+    The calls in ``gated`` need approval; those in ``calls`` do not.
     """
 
     calls: tuple[JudgedToolCall, ...]
     gated: tuple[JudgedToolCall, ...]
 
 
-class DelegateCall(NamedTuple):
+class DelegateCallAction(NamedTuple):
     """Next action of a run: let another agent handle ``call``."""
 
     call: JudgedToolCall
 
 
-class WaitForDecisions(NamedTuple):
-    """Next action of a run: wait for a person to decide on the calls in ``gated``. No other calls are left."""
+class WaitForDecisionsAction(NamedTuple):
+    """Next action of a run: wait until a person has decided on the calls in ``gated``, as no other calls are left."""
 
     gated: tuple[JudgedToolCall, ...]
 
 
-class FinishRun(NamedTuple):
+class FinishRunAction(NamedTuple):
     """Next action of a run: end, for ``reason``."""
 
     reason: Reason
 
 
-Move = CallModel | ExecuteCalls | DelegateCall | WaitForDecisions | FinishRun
+NextAction = (
+    CallModelAction | ExecuteCallsAction | DelegateCallAction | WaitForDecisionsAction | FinishRunAction
+)
 
 
 @dataclass
 class RunProgress:
     """The state of a run, computed from its steps: all answers, tool results and usage so far.
 
-    It decides what the run does next, without any I/O.
+    `next_action` computes what the run does next, without any I/O.
     """
 
     budget: RunBudget
     steps: list[Step] = field(default_factory=list)
-    results: dict[str, ResultStep] = field(default_factory=dict)
+    results: dict[str, ToolResultStep] = field(default_factory=dict)
     """The result of each call, by the call's key."""
     answers: list[AnswerStep] = field(default_factory=list)
     spent: RunUsage = field(default_factory=RunUsage)
@@ -95,9 +97,9 @@ class RunProgress:
             case AnswerStep():
                 self.answers.append(step)
                 self.spent += step.spent
-            case FailureStep():
+            case ModelFailureStep():
                 self.spent += step.spent
-            case ResultStep():
+            case ToolResultStep():
                 self.results[step.call] = step
                 self.spent += step.spent
             case _:
@@ -105,7 +107,7 @@ class RunProgress:
 
     @property
     def calls_without_result(self) -> list[JudgedToolCall]:
-        """The tool calls of the last answer that still need a result; not those refused or beyond the budget."""
+        """The tool calls of the last answer that still need a result. Refused and over-budget calls need none."""
         calls = self.answers[-1].calls if self.answers else ()
         return [
             call for call in calls if call.key not in self.results and call.verdict not in ("refuse", "over")
@@ -116,32 +118,32 @@ class RunProgress:
         """The last non-empty text of the model; an empty string if there is none."""
         return next((answer.text for answer in reversed(self.answers) if answer.text), "")
 
-    def next_move(self) -> Move:
+    def next_action(self) -> NextAction:
         """Decide what the run does next: call the model, execute tools, delegate, wait for decisions or finish."""
-        if isinstance(self.steps[-1], FailureStep):
+        if isinstance(self.steps[-1], ModelFailureStep):
             return self._ask()
         last = self.answers[-1] if self.answers else None
         if last is None:
             return self._ask()
         if not last.calls:
-            return FinishRun("answered")
+            return FinishRunAction("answered")
         if self._repeats():
-            return FinishRun("repeated")
+            return FinishRunAction("repeated")
         if all(call.verdict == "over" for call in last.calls):
-            return FinishRun("tool_calls")
+            return FinishRunAction("tool_calls")
         return self._act(self.calls_without_result)
 
-    def _act(self, calls: Sequence[JudgedToolCall]) -> Move:
+    def _act(self, calls: Sequence[JudgedToolCall]) -> NextAction:
         gated = tuple(call for call in calls if call.verdict == "ask")
         if now := tuple(call for call in calls if call.verdict in ("run", "record")):
-            return ExecuteCalls(now, gated)
+            return ExecuteCallsAction(now, gated)
         if (delegated := next((call for call in calls if call.verdict == "delegate"), None)) is not None:
-            return DelegateCall(delegated)
-        return WaitForDecisions(gated) if gated else self._ask()
+            return DelegateCallAction(delegated)
+        return WaitForDecisionsAction(gated) if gated else self._ask()
 
-    def _ask(self) -> Move:
+    def _ask(self) -> NextAction:
         limit: Limit | None = self.budget.first_reached_limit(self.spent)
-        return FinishRun(limit) if limit else CallModel(self.budget.remaining_seconds(self.spent))
+        return FinishRunAction(limit) if limit else CallModelAction(self.budget.remaining_seconds(self.spent))
 
     def _repeats(self) -> bool:
         """Whether the last answers all made the same calls. The last answer has no result yet."""

@@ -54,7 +54,7 @@ async def mcp_tools(
     cursor: str | None = None
     for _ in range(MOST_PAGES):
         page = await client.list_tools(cursor=cursor)
-        found += [_tool(client, server, one, (terms or {}).get(one.name)) for one in page.tools]
+        found += [_tool(client, server, tool, (terms or {}).get(tool.name)) for tool in page.tools]
         if len(found) > MOST_TOOLS:
             raise ValueError(f"{server} has more than {MOST_TOOLS} tools")
         if (cursor := page.next_cursor) is None:

@@ -1,4 +1,4 @@
-"""Converts results of tool calls to what the model is told: truncated if long, and errors without stack trace."""
+"""Converts results of tool calls to what the model is told: long texts truncated, and errors without stack trace."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def observation_from_result(value: Any) -> ToolObservation:
 def observation_from_exception(error: Exception | SystemExit) -> ToolObservation:
     """Convert an exception of a tool to the result for the model.
 
-    The message is included only if it is a `ToolError`, because other messages may contain secrets.
+    Only the message of a `ToolError` is included, because other messages may contain secrets.
     """
     message = (
         escape_invisible_characters(str(error)[:500]) if isinstance(error, ToolError) else "The tool failed."
@@ -55,7 +55,7 @@ def observation_from_exception(error: Exception | SystemExit) -> ToolObservation
 
 
 def make_error_observation(code: str, message: str, status: Status = "error") -> ToolObservation:
-    """Make the result that tells the model, by ``code`` and ``message``, why a call has no other result."""
+    """Make the result of a call that failed or was not executed. ``code`` and ``message`` tell the model why."""
     return ToolObservation(status, _error(code, message))
 
 
@@ -76,7 +76,7 @@ def escape_invisible_characters(text: str) -> str:
 
 
 def truncate_middle(text: str) -> str:
-    """Cut out the middle of ``text`` if it is longer than `LONGEST`, and say there how much is missing."""
+    """Cut out the middle of ``text`` if it is longer than `LONGEST`, and insert how many characters are missing."""
     if len(text) <= LONGEST:
         return text
     left_out = len(text) - LONGEST
@@ -84,7 +84,7 @@ def truncate_middle(text: str) -> str:
 
 
 def read_error_message(content: str) -> str:
-    """Return the message in ``content``, the JSON of an error; an empty string if ``content`` is empty."""
+    """Return the message in ``content``, an error as JSON; an empty string if ``content`` is empty."""
     return str(json.loads(content)["message"]) if content else ""
 
 

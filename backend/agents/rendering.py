@@ -1,4 +1,4 @@
-"""Shows a tool call to the person who approves it: every argument exactly as it will be used, hidden characters escaped."""
+"""Renders a tool call for the person who approves it: every argument in full, hidden characters escaped."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _HIDDEN: Final = re.compile(
 
 
 class ArgumentLine(NamedTuple):
-    """One argument of a tool call, as a person sees it before approving.
+    """One value in the arguments of a tool call, as a person sees it before approving.
 
     Attributes:
-        name: The path of the argument, such as ``items.0.owner``.
+        name: The path of the value, such as ``items.0.owner``.
         text: The value. Hidden characters are escaped.
         left_out: How many characters of the value are not shown.
         is_hiding: Whether the value contains invisible characters.
@@ -46,11 +46,8 @@ def escape_to_one_line(text: str) -> str:
 def render_argument_lines(arguments: str, *, untruncated: bool = False) -> list[ArgumentLine]:
     """Convert the arguments of a tool call to lines to show to a person, one for each value.
 
-    If there are too many lines, the last one says how many are left out.
-
-    Args:
-        arguments: The arguments, as canonical JSON.
-        untruncated: Whether to show all lines and all values completely.
+    If there are too many lines, the last one says how many are left out. With ``untruncated``, all lines and
+    all values are shown completely.
     """
     found = list(_lines(json.loads(arguments), "", None if untruncated else LONGEST))
     if not untruncated and len(found) > MOST_LINES:

@@ -126,7 +126,7 @@ class AgentRunner:
                 yield event
 
     async def resume_run(self, owner: DataOwner, run_id: str) -> AsyncGenerator[Event, None]:
-        """Continue an interrupted run, or one whose model call has failed, and yield its events.
+        """Continue a run that was interrupted or whose model call has failed, and yield its events.
 
         Raises:
             RunNotFoundError: The run does not exist or belongs to another user.
@@ -141,7 +141,7 @@ class AgentRunner:
                 yield event
 
     async def approve(self, decision: ApprovalDecision) -> AsyncGenerator[Event, None]:
-        """Execute the approved call, continue its run, and yield the events of both.
+        """Execute the approved call, continue its run, and yield the events of the call and the run.
 
         Raises:
             ConfirmationError: The call is not executed; the error's type says why. Raised before the first
@@ -189,17 +189,17 @@ class AgentRunner:
         return await self._runs.list_recent_runs(owner, limit)
 
     async def delete_conversation_runs(self, owner: DataOwner, agent: str, conversation: str) -> int:
-        """Delete all runs of a conversation with their steps. Their pending confirmations are withdrawn.
+        """Delete all runs of a conversation with their steps, and withdraw their pending confirmations.
 
         Returns:
             How many runs were deleted.
         """
-        for run in await self._runs.list_awaiting_runs(owner, agent, conversation):
+        for run in await self._runs.list_runs_awaiting_decision(owner, agent, conversation):
             await self._withdraw(run)
         return await self._runs.delete_conversation_runs(owner, agent, conversation)
 
     async def delete_run(self, owner: DataOwner, run_id: str) -> None:
-        """Delete a run, and all runs that delegated it or were delegated by it. Their confirmations are withdrawn.
+        """Delete a run, the runs that delegated it, and the runs that it delegated. Their confirmations are withdrawn.
 
         Raises:
             RunNotFoundError: The run does not exist or belongs to another user.
@@ -209,16 +209,18 @@ class AgentRunner:
         await self._runs.delete_run(run)
 
     async def end_expired_runs(self) -> None:
-        """Mark overdue confirmations of all users, and end the runs that wait for an expired one.
+        """Mark overdue confirmations of all users, and end the runs that wait for an expired confirmation.
 
         A background task calls this regularly.
         """
-        for one in await self.gate.record_overdue():
-            run = await self._runs.get(one.owner, one.run)
+        for confirmation in await self.gate.mark_overdue_confirmations():
+            run = await self._runs.get(confirmation.owner, confirmation.run)
             while run is not None:
                 text = (await self.load_progress(run)).latest_text
-                await self._runs.end_awaiting_run(run, RunOutcome("expired", "expired", text), self._now())
-                run = await self._runs.get(one.owner, run.parent) if run.parent else None
+                await self._runs.end_run_awaiting_decision(
+                    run, RunOutcome("expired", "expired", text), self._now()
+                )
+                run = await self._runs.get(confirmation.owner, run.parent) if run.parent else None
 
     async def current_state(self, run: Run) -> str:
         """Return the present state of a run, which may differ from the stored one.
@@ -255,7 +257,7 @@ class AgentRunner:
                     await self.get_run(run.owner, run.id)
                 )  # somebody else goes on with it
                 return
-            if drive.outcome().state != "awaiting" or not await self._is_decided(run):
+            if drive.make_outcome().state != "awaiting" or not await self._is_decided(run):
                 return
             held = None
 
@@ -298,7 +300,7 @@ class AgentRunner:
                 with suppress(StepConflictError):  # who was cancelled while they wrote may have written
                     await drive.save_steps()
             finally:
-                await self._runs.release_lease(run, run.leased_by or "", drive.outcome(), self._now())
+                await self._runs.release_lease(run, run.leased_by or "", drive.make_outcome(), self._now())
         except Exception as error:
             if is_whole:
                 raise
@@ -319,7 +321,7 @@ class AgentRunner:
     async def _is_decided(self, run: Run) -> bool:
         """Whether no confirmation is open any more that the run, or one that it delegated, waits for."""
         progress = await self.load_progress(run)
-        found = await self.gate.latest_confirmations(run.id)
+        found = await self.gate.latest_confirmation_by_call(run.id)
         for call in progress.calls_without_result:
             child = None
             if call.verdict == "delegate":
@@ -370,7 +372,7 @@ class AgentRunner:
         if conversation is None:
             return ()
         withdrawn: Sequence[Step] = ()
-        for run in await self._runs.list_awaiting_runs(owner, agent, conversation):
+        for run in await self._runs.list_runs_awaiting_decision(owner, agent, conversation):
             await self._withdraw(run)
             withdrawn = await self._runs.list_steps(run.id)
         if withdrawn:
@@ -388,7 +390,7 @@ class AgentRunner:
             child = await self._runs.get(run.owner, f"{run.id}.{call.key}")
             if child is not None:
                 await self._withdraw(child)
-        for one in (await self.gate.latest_confirmations(run.id)).values():
-            if one.state == "pending":
-                await self.gate.withdraw(one)
-        await self._runs.end_awaiting_run(run, RunOutcome("superseded", "superseded"), self._now())
+        for confirmation in (await self.gate.latest_confirmation_by_call(run.id)).values():
+            if confirmation.state == "pending":
+                await self.gate.withdraw(confirmation)
+        await self._runs.end_run_awaiting_decision(run, RunOutcome("superseded", "superseded"), self._now())

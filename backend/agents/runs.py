@@ -25,10 +25,10 @@ class Run(NamedTuple):
         conversation: The client's id of the conversation; None for a run without memory.
         parent: The id of the run that delegated this one; None if it was not delegated.
         parent_call: The key of the tool call by which ``parent`` delegated; None if it was not delegated.
-        reason: Why the run stopped, as a code; None before.
-        answer: The agent's answer; None before.
+        reason: Why the run stopped, as a code; None while it has not.
+        answer: The agent's answer; None while there is none.
         remembered: Whether later runs of the conversation see this question and answer.
-        leased_by: The process that executes the run, as a random name; None if no process does.
+        leased_by: A random name for the process that executes the run; None if no process does.
         leased_until: When the lease ends if it is not renewed. After that, another process may continue the
             run.
     """
@@ -51,7 +51,7 @@ class Run(NamedTuple):
     leased_until: int = 0
 
     def state_at(self, now: int) -> str:
-        """Return the state at the time ``now``: ``interrupted`` if the executing process has died."""
+        """Return the state at the time ``now``, in microseconds: ``interrupted`` if the executing process has died."""
         return "interrupted" if self.state == "running" and self.leased_until <= now else self.state
 
 
@@ -63,7 +63,7 @@ class QuestionAndAnswer(NamedTuple):
 
 
 class RunOutcome(NamedTuple):
-    """The state, reason and answer to store for a run when a process stops executing it."""
+    """The state, reason and answer that are stored for a run when a process stops executing it."""
 
     state: RunState
     reason: str | None = None
@@ -93,12 +93,12 @@ class RunStore(Protocol):
         """Return all steps of a run, in order."""
         ...
 
-    async def append_steps(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
+    async def append_steps(self, run: Run, first_number: int, steps: Sequence[Step], now: int) -> None:
         """Store further steps of a run. They are durable when this returns.
 
         Args:
             run: The run.
-            number: The number of the first step; the others follow without gaps.
+            first_number: The number of the first step; the others follow without gaps.
             steps: The steps, in order.
             now: The time, in microseconds since 1970 (UTC).
 
@@ -109,7 +109,7 @@ class RunStore(Protocol):
         ...
 
     async def acquire_lease(self, run: Run, holder: str, until: int, now: int) -> bool:
-        """Acquire the lease of the run, so that no other process executes it, or renew the holder's lease.
+        """Acquire the lease of a run, or renew it for its holder, so that no other process executes the run.
 
         If this succeeds, the state of the run becomes ``running``.
 
@@ -132,7 +132,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def end_awaiting_run(self, run: Run, outcome: RunOutcome, now: int) -> bool:
+    async def end_run_awaiting_decision(self, run: Run, outcome: RunOutcome, now: int) -> bool:
         """End a run that waits for a person, and store its outcome; False if the run no longer waits."""
         ...
 
@@ -142,7 +142,9 @@ class RunStore(Protocol):
         """Return the last ``limit`` remembered questions and answers of the conversation, the oldest first."""
         ...
 
-    async def list_awaiting_runs(self, owner: DataOwner, agent: str, conversation: str) -> Sequence[Run]:
+    async def list_runs_awaiting_decision(
+        self, owner: DataOwner, agent: str, conversation: str
+    ) -> Sequence[Run]:
         """Return the runs of the conversation that wait for a person's decision."""
         ...
 

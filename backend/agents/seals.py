@@ -1,6 +1,6 @@
-"""Seals: short codes over everything a person was shown, which they send back with an approval.
+"""Computes digests of confirmations: short codes over everything that a person was shown, which an approval must repeat.
 
-A seal is a hash, with or without a key. It proves that the person approved exactly what is stored now.
+A digest is a hash or a MAC. It proves that the person approved exactly what is stored now.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class DigestSigner(Protocol):
-    """Computes and verifies the digests of confirmations, as a MAC or a hash."""
+    """Computes the digests of confirmations, as a MAC or a hash, and verifies them."""
 
     def sign(self, message: bytes) -> str:
         """Compute the digest of ``message``: at most 120 characters that are safe in an HTML form.

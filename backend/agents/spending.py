@@ -1,4 +1,4 @@
-"""What a model call used, taken from its receipt or from its error's attempts."""
+"""Sums the tokens and costs of a model call, from its receipt or from the attempts of its error."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def usage_from_answer(answer: AIMessage, seconds: float) -> RunUsage:
 
 
 def usage_from_error(error: LLMError, seconds: float) -> RunUsage:
-    """Sum the tokens and costs of all attempts of a failed model call; unknown usage counts as none.
+    """Sum the tokens and costs of all attempts of a failed model call. Attempts of unknown usage count as zero.
 
     Args:
         error: The error of the model call.

@@ -65,11 +65,11 @@ class JudgedToolCall(_Value):
         id: The id of the call in the message history.
         name: The name of the tool, as the model wrote it.
         verdict: What happens to the call: executed, confirmed first, delegated or refused.
-        arguments: The arguments as canonical JSON; the task as text, if the call is delegated; empty if the
+        arguments: The arguments as canonical JSON; for a delegated call, the task as text. Empty if the
             arguments are invalid.
         fault: Why the call is refused, as JSON for the model; empty if it is not refused.
         definition: The hash of the tool's definition when the call was made.
-        terms: The tool's risk and policy when the call was made.
+        terms: The tool's risk and policy when the call was made, such as ``write/ask``.
     """
 
     key: str
@@ -114,7 +114,7 @@ class AnswerStep(_Value):
     endpoint: str | None = None
 
 
-class FailureStep(_Value):
+class ModelFailureStep(_Value):
     """A step of a run: a model call has failed or exceeded the time limit of the run.
 
     Attributes:
@@ -129,7 +129,7 @@ class FailureStep(_Value):
     call_id: str | None = None
 
 
-class ResultStep(_Value):
+class ToolResultStep(_Value):
     """A step of a run: a tool call has a result. A rejection by a person is a result, too.
 
     Attributes:
@@ -149,5 +149,5 @@ class ResultStep(_Value):
     spent: RunUsage = RunUsage()
 
 
-Step = OpeningStep | AnswerStep | FailureStep | ResultStep
+Step = OpeningStep | AnswerStep | ModelFailureStep | ToolResultStep
 STEP: Final[TypeAdapter[Step]] = TypeAdapter(Annotated[Step, Field(discriminator="kind")])

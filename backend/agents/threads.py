@@ -1,4 +1,4 @@
-"""Runs the calls of a synchronous tool in threads. Once too many calls hang, further calls are refused."""
+"""Runs each call of a synchronous tool in a thread. If too many calls hang, further calls are refused."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MOST_HANGING: Final = 8
 class ToolThreads:
     """Runs the calls of one synchronous tool, each in a thread of its own.
 
-    A thread cannot be stopped from outside. So threads that nobody waits for any more are counted, and
-    further calls are refused if there are too many.
+    A thread cannot be stopped from outside. So if too many calls still run although nobody waits for their
+    results any more, further calls are refused.
     """
 
     def __init__(self) -> None:
@@ -33,8 +33,7 @@ class ToolThreads:
         """Run ``work`` in a new daemon thread, and return its result.
 
         Raises:
-            ToolError: `MOST_HANGING` earlier calls still run although nobody waits for them. ``work`` is not
-                called.
+            ToolError: `MOST_HANGING` earlier calls still run although nobody waits for them.
         """
         if len(self._running - self._awaited) >= MOST_HANGING:
             raise ToolError(

@@ -48,12 +48,12 @@ class Execution(NamedTuple):
 
     @property
     def owner(self) -> DataOwner:
-        """The user for whom the tool is called, as an `Owner`."""
+        """The user for whom the tool is called."""
         return DataOwner(self.user_id, self.tenant_id)
 
 
 class InvalidArgumentsError(Exception):
-    """The arguments of a tool call are invalid. The message is for the model, and contains no argument's value."""
+    """The arguments of a tool call are invalid. The message is for the model, and contains no values of arguments."""
 
 
 class ArgumentsValidator(Protocol):
@@ -106,7 +106,7 @@ class Tool:
     def definition_hash(self) -> str:
         """A hash of the tool's name, JSON Schema and version.
 
-        It is stored with each call: if it differs later, the tool has changed.
+        Each call stores the hash of its time. If the hash differs later, the tool has changed.
         """
         return sha256_of_json(self.name, self.parameters, self.version)[:16]
 
@@ -114,7 +114,7 @@ class Tool:
     def risk_and_policy(self) -> str:
         """The tool's risk and policy as text, such as ``write/ask``.
 
-        It is stored with each call: if it differs later, risk or policy has changed.
+        Each call stores the text of its time. If the text differs later, risk or policy has changed.
         """
         return f"{self.risk}/{self.policy}"
 
@@ -127,17 +127,17 @@ class Tool:
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
 
-    def validate_arguments(self, given: Mapping[str, Any]) -> str:
+    def validate_arguments(self, raw_arguments: Mapping[str, Any]) -> str:
         """Validate the arguments of a call, and add defaults.
 
         Returns:
-            The arguments as canonical JSON. People are shown, and the tool is executed with, exactly this text.
+            The arguments as canonical JSON. Exactly this text is shown to people and used to execute the tool.
 
         Raises:
             InvalidArgumentsError: The arguments are invalid.
         """
         try:
-            text = to_canonical_json(self.arguments(given))
+            text = to_canonical_json(self.arguments(raw_arguments))
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidArgumentsError(f"The arguments are no JSON: {error}.") from error
         if len(text) > LONGEST:
@@ -230,7 +230,8 @@ class _Function:
 def _told(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False)
     faults = [
-        f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}" for one in found[:_FAULTS_SHOWN]
+        f"{'.'.join(map(str, details['loc'])) or 'arguments'}: {details['msg']}"
+        for details in found[:_FAULTS_SHOWN]
     ]
     more = [f"{len(found) - _FAULTS_SHOWN} more"] if len(found) > _FAULTS_SHOWN else []
     return "; ".join([*faults, *more]) + "."

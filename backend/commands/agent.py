@@ -15,7 +15,7 @@ from backend.commands.terminal import (
     SHORT,
     ExitStatus,
     Json,
-    check_printable,
+    check_printable_name,
     err,
     exit_on_storage_errors,
     open_audited_sessions,
@@ -46,13 +46,13 @@ _WHOLE_ID = 32
 """Letters of a confirmation's id."""
 _HEADS = ("id", "agent", "what", "risk", "until", "state")
 
-User = Annotated[str, typer.Option(help="As this user.", callback=check_printable)]
+User = Annotated[str, typer.Option(help="As this user.", callback=check_printable_name)]
 Which = Annotated[str, typer.Argument(metavar="ID", help="Its id as `pending` shows it, or the head of it.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask here once more.")]
 
 
-@app.command()
-def run(
+@app.command("run")
+def run_agent(
     agent: Annotated[str, typer.Argument(help="An agent, such as assistant.")],
     text: Annotated[str, typer.Argument(help="What to say to it.")],
     *,
@@ -64,8 +64,8 @@ def run(
     _follow(lambda runner: runner.start_run(_owner(user), agent, text, conversation), as_json=as_json)
 
 
-@app.command()
-def resume(
+@app.command("resume")
+def resume_agent_run(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="Its id.")],
     *,
     user: User = "admin",
@@ -75,23 +75,31 @@ def resume(
     _follow(lambda runner: runner.resume_run(_owner(user), run_id), as_json=as_json)
 
 
-@app.command()
-def pending(*, user: User = "admin", as_json: Json = False) -> None:
+@app.command("pending")
+def list_pending_confirmations(*, user: User = "admin", as_json: Json = False) -> None:
     """List the user's open confirmations: tool calls that nobody has decided on, and calls whose result is unknown."""
     from backend.agents.events import confirmation_to_json
 
     with exit_on_storage_errors(as_json=as_json):
-        found = asyncio.run(_with_runner(None, lambda runner: runner.gate.list_pending(_owner(user))))
+        found = asyncio.run(
+            _with_runner(None, lambda runner: runner.gate.list_pending_confirmations(_owner(user)))
+        )
     if as_json:
-        print_json({"confirmations": [confirmation_to_json(one, untruncated=True) for one in found]})
+        print_json(
+            {
+                "confirmations": [
+                    confirmation_to_json(confirmation, untruncated=True) for confirmation in found
+                ]
+            }
+        )
         return
-    out.print(TextTable(_HEADS, [_row(one) for one in found]))
-    for one in found:
-        _print_call(one)
+    out.print(TextTable(_HEADS, [_row(confirmation) for confirmation in found]))
+    for confirmation in found:
+        _print_call(confirmation)
 
 
-@app.command()
-def approve(
+@app.command("approve")
+def approve_tool_call(
     which: Which,
     *,
     again: Annotated[bool, typer.Option("--again", help="Run it although it may have run before.")] = False,
@@ -99,12 +107,12 @@ def approve(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Execute a tool call that waits for confirmation, exactly as shown, and continue its run."""
+    """Confirm a waiting tool call: execute it exactly as shown, and continue its agent's run."""
     _decide(which, user, as_json=as_json, yes=yes, again=again)
 
 
-@app.command()
-def edit(
+@app.command("edit")
+def approve_with_edited_arguments(
     which: Which,
     arguments: Annotated[str, typer.Argument(help="The arguments that it is to run with, as a JSON object.")],
     *,
@@ -112,7 +120,7 @@ def edit(
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Execute a tool call that waits for confirmation, but with other ARGUMENTS, and continue its run."""
+    """Confirm a waiting tool call with other ARGUMENTS: execute it with these, and continue its agent's run."""
     from backend.agents.canonical import parse_json_object
 
     try:
@@ -122,15 +130,15 @@ def edit(
     _decide(which, user, as_json=as_json, yes=yes, arguments=read)
 
 
-@app.command()
-def reject(
+@app.command("reject")
+def reject_tool_call(
     which: Which,
     *,
     reason: Annotated[str, typer.Option(help="Why, for the model.")] = "",
     user: User = "admin",
     as_json: Json = False,
 ) -> None:
-    """Reject a tool call that waits for confirmation, and continue its run."""
+    """Reject a tool call that waits for confirmation, and continue its agent's run without executing it."""
     with exit_on_storage_errors(as_json=as_json):
         one = asyncio.run(_found(which, user))
     _follow(lambda runner: runner.reject(one.owner, one.id, reason), as_json=as_json)
@@ -160,17 +168,21 @@ async def _found(which: str, user: str) -> Confirmation:
         ConfirmationError: The confirmation is no longer open; the error's type says why.
     """
     from backend.agents.errors import ConfirmationNotFoundError
-    from backend.agents.gate import make_not_open_error
+    from backend.agents.gate import make_decided_or_expired_error
 
     async def look(runner: AgentRunner) -> Sequence[Confirmation]:
-        waiting = [one for one in await runner.gate.list_pending(_owner(user)) if one.id.startswith(which)]
+        waiting = [
+            confirmation
+            for confirmation in await runner.gate.list_pending_confirmations(_owner(user))
+            if confirmation.id.startswith(which)
+        ]
         return waiting or await _asked_before(runner, which, user)
 
     found = await _with_runner(None, look)
     if len(found) != 1:
         raise ConfirmationNotFoundError
     if found[0].state not in ("pending", "unknown"):
-        raise make_not_open_error(found[0].state)
+        raise make_decided_or_expired_error(found[0].state)
     return found[0]
 
 
@@ -179,9 +191,15 @@ async def _asked_before(runner: AgentRunner, which: str, user: str) -> Sequence[
     if len(which) == _WHOLE_ID:
         return [await runner.gate.get_confirmation(_owner(user), which)]
     asked = [
-        await runner.gate.latest_confirmations(run.id) for run in await runner.list_recent_runs(_owner(user))
+        await runner.gate.latest_confirmation_by_call(run.id)
+        for run in await runner.list_recent_runs(_owner(user))
     ]
-    heads = [one.id for of_run in asked for one in of_run.values() if one.id.startswith(which)]
+    heads = [
+        confirmation.id
+        for of_run in asked
+        for confirmation in of_run.values()
+        if confirmation.id.startswith(which)
+    ]
     return [await runner.gate.get_confirmation(_owner(user), found) for found in heads]
 
 

@@ -25,7 +25,7 @@ from backend.printing import TextTable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.database.verification import VerificationResult
+    from backend.database.verification import ChainVerificationResult
     from backend.ledger.audit import AuditEntry
 
 app = make_command_app(
@@ -34,7 +34,7 @@ app = make_command_app(
 
 
 @app.command("list")
-def list_entries(
+def list_audit_entries(
     *,
     kind: Annotated[
         str | None, typer.Option(help="Of this kind, such as override.set, or override for all of them.")
@@ -53,8 +53,8 @@ def list_entries(
     out.print(TextTable(("at", "who", "what", "of", "details"), rows))
 
 
-@app.command()
-def verify(
+@app.command("verify")
+def verify_hash_chains(
     *,
     expect: Annotated[
         str | None,
@@ -68,9 +68,8 @@ def verify(
     """Verify the hash chains of the audit trail and the ledger, and name what is broken.
 
     The exit status is 0 if all chains are intact, 3 if a link is broken, and 4 if the newest signed heads
-    cannot be verified, because their master key is gone. Entries that were cut off together with the newest
-    heads are noticed only if you have noted the hash of a head elsewhere, as the server's log does, and pass
-    it with --expect.
+    cannot be verified, because their master key is gone. If the newest entries and heads were cut off, only
+    --expect shows it: note the hash of a head elsewhere, as the server's log does, and pass it.
     """
     with exit_on_storage_errors(as_json=as_json):
         found = asyncio.run(_verified(expect, attempts=attempts))
@@ -84,9 +83,9 @@ def verify(
         raise typer.Exit(ExitStatus.UNVERIFIED)
 
 
-def _print(found: VerificationResult) -> None:
-    for one in found.breaks:
-        err.print(f"{one.fault}: {one.where}: {one.says}.", markup=False)
+def _print(found: ChainVerificationResult) -> None:
+    for item in found.breaks:
+        err.print(f"{item.fault}: {item.where}: {item.says}.", markup=False)
     if found.unverified:
         err.print(f"Of {found.unverified} heads nobody can tell who signed them: their master key is gone.")
     verdict = "is broken" if found.breaks else "holds"
@@ -98,7 +97,7 @@ def _print(found: VerificationResult) -> None:
         out.print(f"Last head, to be noted elsewhere: {found.last.number} {found.last.hash}", markup=False)
 
 
-def _report(found: VerificationResult) -> dict[str, Any]:
+def _report(found: ChainVerificationResult) -> dict[str, Any]:
     return {
         "ok": not found.breaks and not found.unverified,
         "entries": found.entries,
@@ -107,7 +106,7 @@ def _report(found: VerificationResult) -> dict[str, Any]:
         "heads": found.heads,
         "unverified_heads": found.unverified,
         "last_head": found.last and {"number": found.last.number, "hash": found.last.hash},
-        "breaks": [one._asdict() for one in found.breaks],
+        "breaks": [item._asdict() for item in found.breaks],
     }
 
 
@@ -126,7 +125,7 @@ async def _entries(limit: int, kind: str | None, subject: str | None) -> Sequenc
         return await AuditTrail(sessions).list_entries(limit=limit, kind=kind, subject=subject)
 
 
-async def _verified(expect: str | None, *, attempts: bool) -> VerificationResult:
+async def _verified(expect: str | None, *, attempts: bool) -> ChainVerificationResult:
     from backend.database import verification
     from backend.keys.master_keys import load_master_keys
     from backend.keys.signing import AuditSigningKeys
@@ -134,4 +133,6 @@ async def _verified(expect: str | None, *, attempts: bool) -> VerificationResult
     settings = read_settings()
     async with open_sessions(settings) as sessions:
         keys = AuditSigningKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
-        return await verification.verify_chains(sessions, keys, expected_hash=expect, attempts=attempts)
+        return await verification.verify_hash_chains(
+            sessions, keys, expected_hash=expect, include_ledger=attempts
+        )

@@ -13,7 +13,7 @@ from backend.commands import completion
 from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     Json,
-    check_printable,
+    check_printable_name,
     current_os_user,
     exit_on_storage_errors,
     open_audited_sessions,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from backend.budgets import BudgetCounterName, BudgetManager
     from backend.settings import Settings
-    from backend.utils.llm.budgets import Balance
+    from backend.utils.llm.budgets import BudgetBalance
 
 app = make_command_app(
     no_args_is_help=True, help="What each user, tenant, feature and owner of keys may spend."
@@ -53,16 +53,16 @@ Author = Annotated[str | None, typer.Option(help="Who decides; by default the us
 
 @app.command("list")
 def list_budgets(*, as_json: Json = False) -> None:
-    """List the balance of every budget counter in its current day or month, the fullest first."""
+    """List the balance of every budget counter for its current day or month, the most used up first."""
     found = _asked(lambda budgets: budgets.list_balances(), as_json=as_json)
     if as_json:
-        print_json({"budgets": [one.as_dict() for one in found]})
+        print_json({"budgets": [balance.as_dict() for balance in found]})
     else:
         out.print(_grid(found))
 
 
-@app.command()
-def show(name: Name, subject: Subject, *, as_json: Json = False) -> None:
+@app.command("show")
+def show_budget_counter(name: Name, subject: Subject, *, as_json: Json = False) -> None:
     """Show the balance of one budget counter."""
     _print(
         _asked(lambda budgets: budgets.read_balance(_wanted(name, subject)), as_json=as_json), as_json=as_json
@@ -80,16 +80,17 @@ def raise_budget(
 ) -> None:
     """Raise the limit of a budget counter by AMOUNT.
 
-    The raise holds for the counter's current day or month, and ends with it. For a counter without periods,
-    it lasts.
+    The new limit ends with the counter's current day or month. It stays if the counter is never reset.
     """
     by = _author(author)
     found = _asked(lambda budgets: budgets.raise_limit(_wanted(name, subject), amount, by), as_json=as_json)
     _print(found, as_json=as_json)
 
 
-@app.command()
-def reset(name: Name, subject: Subject, *, author: Author = None, as_json: Json = False) -> None:
+@app.command("reset")
+def reset_budget_spending(
+    name: Name, subject: Subject, *, author: Author = None, as_json: Json = False
+) -> None:
     """Set the spending of a budget counter to zero, for its current day or month, or in total if it has no periods."""
     by = _author(author)
     _print(
@@ -99,7 +100,7 @@ def reset(name: Name, subject: Subject, *, author: Author = None, as_json: Json 
 
 
 def _author(given: str | None) -> str:
-    return current_os_user() if given is None else check_printable(given)
+    return current_os_user() if given is None else check_printable_name(given)
 
 
 def _wanted(name: str, subject: str) -> BudgetCounterName:
@@ -120,7 +121,7 @@ def _asked(ask: Callable[[BudgetManager], Awaitable[T]], *, as_json: bool) -> T:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[BudgetManager]:
     from backend.budgets import BudgetManager
-    from backend.database.audit import record_in_own_transaction
+    from backend.database.audit import commit_audit_event
     from backend.database.budgets import make_budget_store
     from backend.settings import read_environment
     from backend.utils.llm import Table
@@ -128,22 +129,24 @@ async def _opened(settings: Settings) -> AsyncIterator[BudgetManager]:
     async with open_audited_sessions(settings) as sessions:
         with closing(make_budget_store(settings.database_path, settings.database_url)) as store:
             yield BudgetManager(
-                store, Table(environ=read_environment()), partial(record_in_own_transaction, sessions)
+                store, Table(environ=read_environment()), partial(commit_audit_event, sessions)
             )
 
 
-def _print(balance: Balance, *, as_json: bool) -> None:
+def _print(balance: BudgetBalance, *, as_json: bool) -> None:
     if as_json:
         print_json(balance.as_dict())
     else:
         out.print(str(balance), markup=False)
 
 
-def _grid(balances: Sequence[Balance]) -> TextTable:
-    return TextTable(("budget", "of", "used", "", "left", "of", "anew"), [_row(one) for one in balances])
+def _grid(balances: Sequence[BudgetBalance]) -> TextTable:
+    return TextTable(
+        ("budget", "of", "used", "", "left", "of", "anew"), [_row(balance) for balance in balances]
+    )
 
 
-def _row(one: Balance) -> Sequence[str]:
+def _row(one: BudgetBalance) -> Sequence[str]:
     name, window, counter, resets_at = one
     used = counter.used_share(name.cap)
     full = min(_BAR, round(used * _BAR))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.commands.groups import make_command_app
-from backend.commands.in_force import FeatureName, load_table_in_force, make_patchbay, open_budget_counters
+from backend.commands.in_force import FeatureName, load_current_table, make_patchbay, open_budget_counters
 from backend.commands.terminal import (
     Json,
     err,
@@ -30,7 +30,7 @@ app = make_command_app()
 
 
 @app.command()
-def call(
+def call_feature(
     feature: FeatureName,
     text: Annotated[str, typer.Argument(help="What to say to the model; - reads standard input.")],
     *,
@@ -59,13 +59,13 @@ def call(
 
 @contextmanager
 def open_feature_patchbay(feature: str, needs: Needs | None = None, *, as_json: bool) -> Iterator[Patchbay]:
-    """Open a `Patchbay` with the table in force, ready for a call of ``feature``. It is closed at the end of the context.
+    """Open a `Patchbay` with the table in force, to call ``feature``, and close it at the end of the context.
 
     The embedded model is started if the call would run on it.
 
     Args:
         feature: The feature that will be called.
-        needs: What the call needs of a model; None for what the feature's row declares.
+        needs: The capabilities that the call needs of a model; None for those in the feature's row.
         as_json: Whether the command prints JSON: errors are then JSON, and the start of the embedded model
             is not announced.
     """
@@ -73,7 +73,7 @@ def open_feature_patchbay(feature: str, needs: Needs | None = None, *, as_json: 
     from backend.settings import read_environment
 
     local_model = LocalModel(read_settings().local_llm_gguf, environ=read_environment())
-    table = load_table_in_force(as_json=as_json)
+    table = load_current_table(as_json=as_json)
     with exit_on_storage_errors(as_json=as_json), open_budget_counters(table) as budgets:
         patchbay = make_patchbay(table, local_model=local_model, budgets=budgets)
         try:

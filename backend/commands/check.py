@@ -10,7 +10,7 @@ import typer
 
 from backend.commands.groups import make_command_app
 from backend.commands.terminal import ExitStatus, Json, err, exit_on_errors, out, parse_duration, print_json
-from backend.printing import format_finding
+from backend.printing import format_lint_finding
 
 if TYPE_CHECKING:
     from backend.utils.llm import Table
@@ -32,7 +32,7 @@ Day = Annotated[
 
 
 @app.command()
-def check(
+def check_table_file(
     path: TablePath = None,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
@@ -55,7 +55,9 @@ def check(
     found = lint_table(
         table.snapshot, _document(table, as_json=as_json), day, horizon=max(HORIZON, fail_within or HORIZON)
     )
-    failing = [finding for finding in found if finding.fails_check(strict=strict, within=fail_within)]
+    failing = [
+        finding for finding in found if finding.fails_check(strict=strict, retirement_within=fail_within)
+    ]
     if as_json:
         findings = [{**finding.model_dump(mode="json"), "fails": finding in failing} for finding in found]
         print_json(
@@ -69,7 +71,7 @@ def check(
         )
     else:
         for finding in found:
-            out.print(format_finding(finding, fails=finding in failing), markup=False)
+            out.print(format_lint_finding(finding, fails=finding in failing), markup=False)
         counts = f"{_mark(table)['features']} features, {_verdict(len(failing), len(found) - len(failing))}"
         out.print(f"{table.path}: {counts}. Hash {table.snapshot.hash}.", markup=False)
     if failing:

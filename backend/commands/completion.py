@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
 
 
 def complete_features(incomplete: str) -> list[str]:
@@ -39,7 +39,7 @@ def complete_models(incomplete: str) -> list[str]:
     return [*complete_endpoints(incomplete), *_beginning(incomplete, FAMILIES)]
 
 
-def _snapshot() -> Snapshot | None:
+def _snapshot() -> TableSnapshot | None:
     from backend.settings import read_environment
     from backend.utils.llm import Table
     from backend.utils.llm.errors import ConfigError

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from backend.commands.groups import make_command_app
-from backend.commands.in_force import load_table_in_force, make_patchbay
+from backend.commands.in_force import load_current_table, make_patchbay
 from backend.commands.terminal import (
     Json,
     err,
@@ -31,16 +31,16 @@ app = make_command_app()
 
 
 @app.command()
-def config(*, as_json: Json = False) -> None:
+def show_config(*, as_json: Json = False) -> None:
     """Show the table in force: its file, problems and overrides, and its hash in each process with recent calls."""
     from pydantic_core import to_jsonable_python
 
-    from backend.console.views.config import config_view
+    from backend.console.views.config import make_config_view
 
-    table = load_table_in_force(as_json=as_json)
+    table = load_current_table(as_json=as_json)
     with exit_on_storage_errors(as_json=as_json):
         workers, kept = asyncio.run(_stored(read_settings()))
-    view = config_view(make_patchbay(table).get_qos_info(), workers, kept, datetime.now(UTC))
+    view = make_config_view(make_patchbay(table).get_qos_info(), workers, kept, datetime.now(UTC))
     if as_json:
         print_json(to_jsonable_python(view))
     else:
@@ -53,7 +53,7 @@ async def _stored(settings: Settings) -> tuple[Sequence[RecentWorker], Sequence[
     from backend.database.usage import SqlUsageStore
 
     async with open_sessions(settings) as sessions:
-        workers = await SqlUsageStore(sessions.kw["bind"]).list_workers()
+        workers = await SqlUsageStore(sessions.kw["bind"]).list_recent_workers()
         return workers, await SqlOverrideStore(sessions).list_recent(PAST)
 
 
@@ -74,25 +74,25 @@ def _print(view: ConfigView) -> None:
                 ("override of", "served by", "author", "ends", "state", "reason"),
                 [
                     (
-                        one.subject,
-                        ", ".join(one.links) or "nobody",
-                        one.author,
-                        wording.format_time_until(one.until, view.at),
-                        one.state,
-                        one.reason,
+                        override.subject,
+                        ", ".join(override.links) or "nobody",
+                        override.author,
+                        wording.format_time_until(override.until, view.at),
+                        override.state,
+                        override.reason,
                     )
-                    for one in view.overrides
+                    for override in view.overrides
                 ],
             )
         )
     if view.workers:
         rows = [
             (
-                one.writer,
-                one.table_hash,
-                "drifts" if one.drifts else "",
-                wording.format_time_ago(one.at, view.at),
+                worker.writer,
+                worker.table_hash,
+                "drifts" if worker.drifts else "",
+                wording.format_time_ago(worker.at, view.at),
             )
-            for one in view.workers
+            for worker in view.workers
         ]
         out.print(TextTable(("process", "table", "", "last attempt"), rows))

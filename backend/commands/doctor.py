@@ -17,7 +17,7 @@ _SIGNS = {"ok": "ok      ", "warning": "warning ", "fault": "fault   "}
 
 
 @app.command()
-def doctor(*, as_json: Json = False) -> None:
+def run_doctor(*, as_json: Json = False) -> None:
     """Check whether Patchbay can run on this machine, and say how to repair what is wrong.
 
     Examines Python, the packages, the table, keys by the names of their variables, the database and its

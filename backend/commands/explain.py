@@ -8,7 +8,7 @@ import typer
 
 from backend.commands import completion
 from backend.commands.groups import make_command_app
-from backend.commands.in_force import FeatureName, load_table_in_force, make_patchbay, open_budget_counters
+from backend.commands.in_force import FeatureName, load_current_table, make_patchbay, open_budget_counters
 from backend.commands.terminal import ExitStatus, Json, exit_on_storage_errors, out, print_json
 from backend.printing import TextTable
 
@@ -19,7 +19,7 @@ app = make_command_app()
 
 
 @app.command()
-def explain(  # noqa: PLR0913 - one for each option of the command line
+def explain_feature_route(  # noqa: PLR0913 - one for each option of the command line
     feature: FeatureName,
     *,
     tools: Annotated[bool | None, typer.Option(help="The call binds tools.")] = None,
@@ -47,7 +47,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
 ) -> None:
     """Show where a call of FEATURE would run now, and why; exit 1 if nothing can serve it. Sends nothing.
 
-    An option that is not given has the value that the feature's row of the table declares.
+    Options that are not given default to what the feature's row of the table declares.
     """
     from backend.utils.llm import Caller
 
@@ -63,7 +63,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     keys = dict.fromkeys(byok or (), "a-key")
     caller = Caller(user_id=user, tenant_id=tenant, tier=tier, conversation_id=conversation, keys=keys)
-    table = load_table_in_force(as_json=as_json)
+    table = load_current_table(as_json=as_json)
     with exit_on_storage_errors(as_json=as_json), open_budget_counters(table) as budgets:
         patchbay = make_patchbay(table, budgets=budgets)
         needs = patchbay.declared_needs(feature)._replace(**said)

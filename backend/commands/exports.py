@@ -28,10 +28,9 @@ class MissingPackageError(Exception):
 
 @contextmanager
 def open_csv_file(path: Path) -> Iterator[Write]:
-    """Open the CSV file ``path``, and yield a function that writes rows to it. The file appears only when it is complete.
+    """Open the CSV file ``path``, and yield a function that writes rows. The file appears only when it is complete.
 
-    Unknown values are empty, and true is ``True``. Texts are not escaped against spreadsheets, which may
-    read a text as a formula.
+    Unknown values are empty, and true is ``True``. A spreadsheet may read texts as formulas: they are not escaped.
 
     Raises:
         OSError: The file cannot be written.
@@ -44,7 +43,7 @@ def open_csv_file(path: Path) -> Iterator[Write]:
 
 @contextmanager
 def open_parquet_file(path: Path) -> Iterator[Write]:
-    """Open the Parquet file ``path``, and yield a function that writes rows to it. The file appears only when it is complete.
+    """Open the Parquet file ``path``, and yield a function that writes rows. The file appears only when it is complete.
 
     Raises:
         MissingPackageError: pyarrow is not installed.

@@ -19,7 +19,7 @@ _WHOLE = 1_000
 
 
 class WrappedHelpGroup(TyperGroup):
-    """A command group whose help shows the whole summary of each command on several lines, where Typer would cut it."""
+    """A command group whose help shows each command's whole summary, wrapped to several lines instead of cut off."""
 
     @override
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -29,7 +29,7 @@ class WrappedHelpGroup(TyperGroup):
 
 
 class LazyCommand(TyperCommand):
-    """A command of which only name and summary are known until its first use. Only then its module is imported.
+    """A command whose module is imported only at its first use. Until then, only name and summary are known.
 
     Args:
         name: The name to type. The module has the same name, with underscores.
@@ -41,7 +41,7 @@ class LazyCommand(TyperCommand):
         self.module = f"backend.commands.{name.replace('-', '_')}"
 
     def load_command(self) -> Any:
-        """Import the command's module, and return its command, which the module calls ``app``."""
+        """Import the command's module, and return the command made from the Typer app ``app`` in it."""
         command = get_command(import_module(self.module).app)
         command.name = self.name
         return command

@@ -19,7 +19,7 @@ app = make_command_app()
 
 
 @app.command()
-def import_config(
+def convert_config_file(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, TOML or YAML, as its name ends.")],
     *,
     feature: Annotated[
@@ -36,7 +36,7 @@ def import_config(
 ) -> None:
     """Convert a configuration of LiteLLM, LMI or TensorZero to a table, and print it; exit 1 if that fails.
 
-    Also reports what the table does not have.
+    Also reports what was left out or changed.
     """
     made = _imported(path, feature, system, partly=partly, as_json=as_json)
     if as_json:

@@ -30,7 +30,7 @@ FeatureName = Annotated[
 ]
 
 
-def load_table_in_force(*, as_json: bool) -> Table:
+def load_current_table(*, as_json: bool) -> Table:
     """Load the table, with environment variables and stored overrides applied.
 
     If the table does not load, the command prints why and ends.
@@ -47,8 +47,7 @@ def make_patchbay(
 ) -> Patchbay:
     """Make the `Patchbay` with which a command makes calls.
 
-    Selectors that an application registers in code are not known to commands. They are replaced by the order
-    of the table.
+    Selectors that an application registers in code are unknown here, so endpoints are tried in the table's order.
 
     Args:
         table: The table of features.
@@ -60,7 +59,7 @@ def make_patchbay(
 
     live = {"local": local_model} if local_model else None
     # The application's own selectors are not here: what they choose from is taken as it is written.
-    selectors = dict.fromkeys(table.snapshot.selectors, in_order)
+    selectors = dict.fromkeys(table.snapshot.custom_selector_paths, in_order)
     return Patchbay(table, live=live, selectors=selectors, budgets=budgets)
 
 

@@ -19,7 +19,7 @@ app = make_command_app()
 
 
 @app.command()
-def init(
+def write_first_table(
     file: Annotated[Path | None, typer.Argument(help="The table to write; by default it is printed.")] = None,
     *,
     code: Annotated[
@@ -32,10 +32,8 @@ def init(
 ) -> None:
     """Write a first table, for the models of a code base or for one sample feature.
 
-    Reports what of the code base could not be imported.
-
-    Finds LangChain's models, LiteLLM's calls and Routers, and configurations of LiteLLM and TensorZero. Keys
-    are never copied.
+    Finds LangChain's models, LiteLLM's calls and Routers, and configurations of LiteLLM and TensorZero, and
+    reports what could not be imported. Keys are never copied.
     """
     if file is not None and file.exists():
         message = f"{file} is there already, and is not written over."

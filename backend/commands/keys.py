@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 app = make_command_app("The master keys, which lock the keys that users store.", no_args_is_help=True)
 
 
-@app.command()
-def rotate(*, as_json: Json = False) -> None:
+@app.command("rotate")
+def rotate_master_key(*, as_json: Json = False) -> None:
     """Encrypt every user's key anew, under a new master key. Servers may be running.
 
     If PATCHBAY_MASTER_KEYS holds the master keys, first put the new master key at its front, and restart the
@@ -44,8 +44,8 @@ def rotate(*, as_json: Json = False) -> None:
         )
 
 
-@app.command()
-def new(*, as_json: Json = False) -> None:
+@app.command("new")
+def make_master_key(*, as_json: Json = False) -> None:
     """Make a new master key for PATCHBAY_MASTER_KEYS, and print it. It is not stored or used yet."""
     from backend.keys.master_keys import MasterKey
 
@@ -57,7 +57,7 @@ def new(*, as_json: Json = False) -> None:
 
 
 async def _rotate(settings: Settings) -> RotationResult:
-    from backend.database.audit import record_event
+    from backend.database.audit import record_audit_event
     from backend.database.keys import SqlKeyStore
     from backend.keys.master_keys import load_master_keys
     from backend.keys.rotation import rotate_master_key
@@ -69,7 +69,7 @@ async def _rotate(settings: Settings) -> RotationResult:
         async with sessions.begin() as session:
             facts = {"locked_anew": done.locked_anew, "unreadable": done.unreadable}
             now = Time().now()
-            await record_event(
+            await record_audit_event(
                 session, "master_key.rotated", done.master, actor=current_os_user(), now=now, details=facts
             )
         return done

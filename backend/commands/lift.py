@@ -60,7 +60,9 @@ def lift_command(
         return
     if update and dry_run:
         out.print("".join(line for change in changes for line in _shown(change)), markup=False, end="")
-    told = ", ".join(f"{count} {state}" for state, count in Counter(one.state for one in changes).items())
+    told = ", ".join(
+        f"{count} {state}" for state, count in Counter(change.state for change in changes).items()
+    )
     err.print(
         f"{project / PLACE}: {told} (version {VERSION}){', nothing written' if dry_run else ''}", markup=False
     )
@@ -69,4 +71,4 @@ def lift_command(
 
 
 def _shown(change: FileChange) -> list[str]:
-    return [] if change.state in {"same", "yours"} else list(change.diff())
+    return [] if change.state in {"same", "yours"} else list(change.to_unified_diff())

@@ -8,7 +8,7 @@ import typer
 
 from backend.commands import completion
 from backend.commands.groups import make_command_app
-from backend.commands.in_force import load_table_in_force
+from backend.commands.in_force import load_current_table
 from backend.commands.terminal import ExitStatus, Json, err, out, print_json
 from backend.printing import format_capabilities
 
@@ -16,7 +16,7 @@ app = make_command_app()
 
 
 @app.command()
-def model(
+def show_model(
     name: Annotated[
         str,
         typer.Argument(
@@ -37,7 +37,7 @@ def model(
     )
     from backend.utils.llm.problems import did_you_mean
 
-    snapshot = load_table_in_force(as_json=as_json).snapshot
+    snapshot = load_current_table(as_json=as_json).snapshot
     endpoint = next((each for each in find_endpoint_uses(snapshot) if name in {str(each), each.model}), None)
     provider, _, rest = name.partition(":")
     asked = rest if provider in snapshot.providers else name

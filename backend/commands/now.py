@@ -31,7 +31,7 @@ class NoServerAnswerError(Exception):
 
 
 @app.command()
-def now(
+def show_server_status(
     *,
     url: Annotated[
         str | None, typer.Option(help="Where the server is; by default where one of this machine would be.")
@@ -101,7 +101,7 @@ def _print(told: dict[str, Any]) -> None:
     if told["endpoints"]:
         heads = ("endpoint", "state", "attempts", "failed", "429", "median", "95 %", "last success")
         at = datetime.fromisoformat(told["at"])
-        out.print(TextTable(heads, [_row(one, at) for one in told["endpoints"]], right=range(2, 7)))
+        out.print(TextTable(heads, [_row(item, at) for item in told["endpoints"]], right=range(2, 7)))
 
 
 def _row(one: dict[str, Any], at: datetime) -> tuple[str, ...]:

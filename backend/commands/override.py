@@ -13,7 +13,7 @@ from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     SHORT,
     Json,
-    check_printable,
+    check_printable_name,
     current_os_user,
     err,
     exit_on_storage_errors,
@@ -89,8 +89,8 @@ def set_override(
     _decide(feature, tuple(links), until=until, reason=reason, author=author, as_json=as_json)
 
 
-@app.command()
-def disable(
+@app.command("disable")
+def disable_endpoint(
     endpoint: Annotated[
         str, typer.Argument(help="provider:model", autocompletion=completion.complete_endpoints)
     ],
@@ -114,19 +114,19 @@ def list_overrides(
     with exit_on_storage_errors(as_json=as_json):
         holding, ended = asyncio.run(_listed(_SHOWN if past else 0))
     if as_json:
-        shown = [one.model_dump(mode="json") for one in holding]
-        print_json({"overrides": shown, **({"past": [_past(one) for one in ended]} if past else {})})
+        shown = [override.model_dump(mode="json") for override in holding]
+        print_json({"overrides": shown, **({"past": [_past(record) for record in ended]} if past else {})})
         return
     out.print(_grid(holding))
-    for one in holding:
-        for problem in one.problems:
-            out.print(f"{one.id} is ignored: {problem}", markup=False)
+    for override in holding:
+        for problem in override.problems:
+            out.print(f"{override.id} is ignored: {problem}", markup=False)
     for kept in ended:
         out.print(f"ended {kept.ended_at:%Y-%m-%dT%H:%MZ} by {kept.ended_by}: {kept.override}", markup=False)
 
 
-@app.command()
-def revert(
+@app.command("revert")
+def revert_override(
     which: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `list` shows it.")],
     *,
     author: Author = None,
@@ -158,7 +158,7 @@ def _decide(
 
 
 def _author(given: str | None) -> str:
-    return current_os_user() if given is None else check_printable(given)
+    return current_os_user() if given is None else check_printable_name(given)
 
 
 async def _decided(wanted: OverrideRequest) -> OverrideOutcome:
@@ -168,14 +168,18 @@ async def _decided(wanted: OverrideRequest) -> OverrideOutcome:
 
 async def _reverted(which: str, by: str) -> Override:
     async with open_audited_sessions(read_settings()) as sessions:
-        return await (await _overrides(sessions)).revert(which, by)
+        return await (await _overrides(sessions)).revert_override(which, by)
 
 
 async def _listed(past: int) -> tuple[Sequence[OverrideInfo], Sequence[OverrideRecord]]:
     async with open_sessions(read_settings()) as sessions:
         overrides = await _overrides(sessions)
-        ended = [one for one in await overrides.list_recent(past) if one.ended_at is not None] if past else []
-        return overrides.list_active_infos(), ended
+        ended = (
+            [record for record in await overrides.list_recent_overrides(past) if record.ended_at is not None]
+            if past
+            else []
+        )
+        return overrides.describe_active_overrides(), ended
 
 
 async def _overrides(sessions: async_sessionmaker[AsyncSession]) -> OverrideManager:
@@ -191,7 +195,7 @@ async def _overrides(sessions: async_sessionmaker[AsyncSession]) -> OverrideMana
 
 def _grid(holding: Sequence[OverrideInfo]) -> TextTable:
     heads = ("id", "of", "served by", "until", "author", "reason", "state")
-    return TextTable(heads, [_row(one) for one in holding])
+    return TextTable(heads, [_row(override) for override in holding])
 
 
 def _row(one: OverrideInfo) -> Sequence[str]:

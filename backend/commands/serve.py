@@ -13,7 +13,7 @@ app = make_command_app()
 
 
 @app.command()
-def serve(
+def start_server(
     *,
     once: Annotated[bool, typer.Option("--once", help="Run the sample conversation, then exit.")] = False,
     workers: Annotated[

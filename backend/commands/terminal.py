@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from backend.printing import Terminal, format_json
+from backend.printing import EscapingConsole, format_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from backend.settings import Settings
 
-out = Terminal(highlight=False, emoji=False, soft_wrap=True)
-err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+out = EscapingConsole(highlight=False, emoji=False, soft_wrap=True)
+err = EscapingConsole(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 UNUSABLE_INPUT = "unusable_input"
 """The error code of a file that cannot be parsed."""
@@ -65,7 +65,7 @@ def parse_duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[unit]: int(count)})
 
 
-def check_printable(text: str) -> str:
+def check_printable_name(text: str) -> str:
     """Check that ``text`` can be used as a name, such as a user's, and return it. Used as Typer's callback.
 
     Raises:
@@ -124,7 +124,7 @@ def exit_on_errors(*, as_json: bool) -> Iterator[None]:
 
 @contextmanager
 def exit_on_storage_errors(*, as_json: bool) -> Iterator[None]:
-    """Like `exit_on_errors`, and also for errors of the database."""
+    """Like `exit_on_errors`, but also handles errors of the database."""
     from sqlalchemy.exc import DBAPIError
 
     from backend.database.engine import UnusableDatabaseError
@@ -143,7 +143,7 @@ def exit_on_storage_errors(*, as_json: bool) -> Iterator[None]:
 
 @asynccontextmanager
 async def open_sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """Open the application's database, which is created if it is missing, and yield a factory of its sessions."""
+    """Open the application's database, creating it if missing, and yield a factory of its sessions."""
     from backend.database.storage import open_and_migrate_database
     from backend.database.transactions import make_session_factory
 
@@ -153,7 +153,7 @@ async def open_sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[
 
 @asynccontextmanager
 async def open_audited_sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """Like `open_sessions`, for commands that make a change which is recorded in the audit trail.
+    """Like `open_sessions`, for commands whose changes are recorded in the audit trail.
 
     At the end of the context, the newest entry of the audit trail is signed, if there is a master key.
     """
@@ -171,7 +171,7 @@ async def _sign(sessions: async_sessionmaker[AsyncSession], settings: Settings) 
 
     with suppress(MasterKeyError):
         keys = AuditSigningKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
-        await AuditTrail(sessions).sign_chains(keys)
+        await AuditTrail(sessions).sign_hash_chains(keys)
 
 
 def read_settings() -> Settings:

@@ -14,7 +14,7 @@ from backend.commands.groups import make_command_app
 from backend.commands.terminal import (
     SHORT,
     Json,
-    check_printable,
+    check_printable_name,
     current_os_user,
     err,
     exit_on_storage_errors,
@@ -31,10 +31,10 @@ from backend.printing import TextTable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from backend.access import AccessToken, Grant, Scope, TokenBudget
-    from backend.database.sessions import LoginSession
+    from backend.access import AccessToken, AccessTokenBudget, Grant, Scope
+    from backend.database.sessions import BrowserSession
     from backend.settings import Settings
-    from backend.utils.llm.rate_limits import Rate
+    from backend.utils.llm.rate_limits import RateLimit
 
 Scopes = Annotated[
     list[str] | None,
@@ -51,7 +51,7 @@ app = make_command_app("Access tokens, and the sessions of browsers.", no_args_i
 
 
 @app.command("list")
-def list_tokens(*, as_json: Json = False) -> None:
+def list_access_tokens(*, as_json: Json = False) -> None:
     """List every access token that was issued, and every browser session that is logged in. Shows no secret."""
     with exit_on_storage_errors(as_json=as_json):
         given, open_ones = asyncio.run(_listed(read_settings()))
@@ -68,11 +68,13 @@ def list_tokens(*, as_json: Json = False) -> None:
     out.print(_grid("session", ("user_id", "created_at", "last_used_at", "token_id"), map(asdict, open_ones)))
 
 
-@app.command()
-def make(  # noqa: PLR0913 - the options
-    name: Annotated[str, typer.Argument(help="What it is for, such as ci.", callback=check_printable)],
+@app.command("make")
+def make_access_token(  # noqa: PLR0913 - the options
+    name: Annotated[str, typer.Argument(help="What it is for, such as ci.", callback=check_printable_name)],
     *,
-    user: Annotated[str, typer.Option(help="In whose name it acts.", callback=check_printable)] = "admin",
+    user: Annotated[
+        str, typer.Option(help="In whose name it acts.", callback=check_printable_name)
+    ] = "admin",
     tenant: Annotated[str, typer.Option(help="The tenant whose things alone it sees.")] = "",
     scope: Scopes = None,
     rate: Annotated[str | None, typer.Option(help="How often it may ask, such as 60/minute.")] = None,
@@ -99,16 +101,16 @@ def make(  # noqa: PLR0913 - the options
         )
 
 
-@app.command()
-def revoke(
+@app.command("revoke")
+def revoke_access_token(
     which: Annotated[str, typer.Argument(metavar="ID", help="Its id as `list` shows it, or the head of it.")],
     *,
     as_json: Json = False,
 ) -> None:
     """Revoke an access token, with every session opened with it, or revoke a single session.
 
-    Running servers refuse it at once. The exit status is 0 also for a token that was revoked before. It is 1
-    if no token or session matches ID, or several do.
+    Running servers refuse it at once. The exit status is 0 even if it was revoked before, and 1 if ID matches
+    no token or session, or several.
     """
     with exit_on_storage_errors(as_json=as_json):
         found = asyncio.run(_revoked(read_settings(), which))
@@ -136,13 +138,13 @@ def _grant(
     budget: str | None,
     expires: timedelta | None,
 ) -> Grant:
-    from backend.access import Grant, default_grant
+    from backend.access import Grant, make_default_grant
 
     try:
         return Grant(
             user_id=user,
-            tenant_id=tenant and check_printable(tenant),
-            scopes=frozenset(map(_scope, scopes)) if scopes else default_grant(user).scopes,
+            tenant_id=tenant and check_printable_name(tenant),
+            scopes=frozenset(map(_scope, scopes)) if scopes else make_default_grant(user).scopes,
             rate=None if rate is None else _rate(rate),
             budget=None if budget is None else _allowance(budget),
             expires_at=None if expires is None else datetime.now(UTC) + expires,
@@ -160,29 +162,29 @@ def _scope(written: str) -> Scope:
     raise ValueError(f"There is no scope {written!r}. Write {', '.join(SCOPES)}.")
 
 
-def _rate(written: str) -> Rate:
-    from backend.utils.llm.rate_limits import Rate
+def _rate(written: str) -> RateLimit:
+    from backend.utils.llm.rate_limits import RateLimit
 
     try:
-        return Rate.parse(written)
+        return RateLimit.parse(written)
     except ValueError:
         known = "second, minute, hour, day or month"
         raise ValueError(f"--rate: {written!r} is no rate. Write requests per {known}: 60/minute.") from None
 
 
-def _allowance(written: str) -> TokenBudget:
-    from backend.access import TokenBudget
+def _allowance(written: str) -> AccessTokenBudget:
+    from backend.access import AccessTokenBudget
 
     usd, _, period = written.strip().lstrip("$").partition("/")
     try:
-        return TokenBudget.parse(usd, period)
+        return AccessTokenBudget.parse(usd, period)
     except (ValueError, ArithmeticError):
         raise ValueError(
             f"{written!r} is no budget. Write dollars per day, month or total: 5/month."
         ) from None
 
 
-async def _listed(settings: Settings) -> tuple[Sequence[AccessToken], Sequence[LoginSession]]:
+async def _listed(settings: Settings) -> tuple[Sequence[AccessToken], Sequence[BrowserSession]]:
     from backend.database.sessions import BrowserSessionStore
     from backend.database.tokens import TokenStore
 
@@ -194,7 +196,7 @@ async def _made(settings: Settings, grant: Grant, name: str) -> tuple[AccessToke
     from backend.database.tokens import TokenStore
 
     async with open_audited_sessions(settings) as sessions:
-        return await TokenStore(sessions).issue_token(grant, name, by=current_os_user())
+        return await TokenStore(sessions).issue_token(grant, name, actor=current_os_user())
 
 
 async def _revoked(settings: Settings, which: str) -> Sequence[str]:
@@ -210,7 +212,7 @@ async def _revoked(settings: Settings, which: str) -> Sequence[str]:
         found = [(name, revoke) for name, revoke in revocations if which and name.startswith(which)]
         if len(found) == 1:
             name, revoke = found[0]
-            await revoke(name, by=current_os_user())
+            await revoke(name, actor=current_os_user())
         return [name for name, _ in found]
 
 

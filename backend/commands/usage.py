@@ -26,7 +26,7 @@ from backend.commands.terminal import (
     print_json,
     read_settings,
 )
-from backend.ledger.usage import Dimension, UsageFilter, UsageNotKeptError, UsagePeriod, build_usage_report
+from backend.ledger.usage import Dimension, MissingRollupError, UsageFilter, UsagePeriod, build_usage_report
 from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ Outcome = Annotated[str | None, typer.Option(help="Of attempts with this outcome
 
 
 @app.callback(invoke_without_command=True)
-def by_feature(
+def show_usage_by_feature(
     context: typer.Context, *, since: Since = None, until: Until = None, as_json: Json = False
 ) -> None:
     """Show the usage and cost of calls by feature, for the last 30 days unless --since or --until says otherwise."""
@@ -99,8 +99,8 @@ def by_feature(
         _tell("feature", _period(since, until), UsageFilter(), 100, as_json=as_json)
 
 
-@app.command()
-def by(  # noqa: PLR0913 - one for each option of the command line
+@app.command("by")
+def show_usage_by_dimension(  # noqa: PLR0913 - one for each option of the command line
     dimension: Annotated[Dimension, typer.Argument(help="What to tell it by.")],
     *,
     since: Since = None,
@@ -119,8 +119,8 @@ def by(  # noqa: PLR0913 - one for each option of the command line
     _tell(dimension, _period(since, until), only, limit, as_json=as_json)
 
 
-@app.command()
-def requests(  # noqa: PLR0913 - one for each option of the command line
+@app.command("requests")
+def show_calls(  # noqa: PLR0913 - one for each option of the command line
     call: Annotated[str | None, typer.Argument(help="One call, by its id.")] = None,
     *,
     feature: Feature = None,
@@ -143,13 +143,13 @@ def requests(  # noqa: PLR0913 - one for each option of the command line
     if as_json:
         print_json([request.as_dict() for request in found])
     else:
-        from backend.commands.usage_grids import attempts_grid
+        from backend.commands.usage_grids import make_attempts_grid
 
-        out.print(attempts_grid(found))
+        out.print(make_attempts_grid(found))
 
 
-@app.command()
-def prune(
+@app.command("prune")
+def prune_ledger_attempts(
     *,
     older_than: Annotated[
         timedelta,
@@ -181,8 +181,8 @@ def prune(
         )
 
 
-@app.command()
-def export(
+@app.command("export")
+def export_attempts(
     *,
     csv: CsvPath = None,
     parquet: ParquetPath = None,
@@ -202,8 +202,8 @@ def export(
         out.print(f"{count} attempts are in {path}.", markup=False)
 
 
-@app.command()
-def recompute(
+@app.command("recompute")
+def recompute_costs(
     *,
     prices: PricesPath,
     since: Since = None,
@@ -212,7 +212,7 @@ def recompute(
 ) -> None:
     """Compute the costs of a period's attempts again, with prices from a file.
 
-    Attempts with unknown tokens are left as they are.
+    Attempts whose token counts are unknown are not changed.
     """
     from backend.ledger.prices import read_price_file
 
@@ -228,7 +228,7 @@ def recompute(
 
 
 def _tell(by: Dimension, period: UsagePeriod, only: UsageFilter, limit: int, *, as_json: bool) -> None:
-    from backend.commands.usage_grids import usage_grid
+    from backend.commands.usage_grids import make_usage_grid
 
     with _asking(as_json=as_json):
         used, total = asyncio.run(_used(by, period, only, limit))
@@ -237,7 +237,7 @@ def _tell(by: Dimension, period: UsagePeriod, only: UsageFilter, limit: int, *, 
     elif not used:
         out.print(f"Nothing from {period.since} to {period.until}.", markup=False)
     else:
-        out.print(usage_grid(by, used, total))
+        out.print(make_usage_grid(by, used, total))
         if len(used) == limit:
             err.print(f"There may be more than these {limit}: --limit shows them. The total is of all.")
         if total.unpriced:
@@ -314,7 +314,7 @@ def _asking(*, as_json: bool) -> Iterator[None]:
     with exit_on_storage_errors(as_json=as_json):
         try:
             yield
-        except (UsageNotKeptError, StoreUnreachableError, MissingPackageError, UnusablePricesError) as error:
+        except (MissingRollupError, StoreUnreachableError, MissingPackageError, UnusablePricesError) as error:
             exit_with_error(error, {"code": error.code, "message": str(error)}, as_json=as_json)
         except OSError as error:
             exit_with_error(error, {"code": "file", "message": str(error)}, as_json=as_json)

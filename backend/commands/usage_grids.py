@@ -20,7 +20,7 @@ _BAR = 20
 _HEADS = ("calls", "attempts", "failed", "degraded", "input", "cached", "output", "USD", "unpriced")
 
 
-def usage_grid(dimension: Dimension, groups: Sequence[GroupSums], total: UsageSums) -> TextTable:
+def make_usage_grid(dimension: Dimension, groups: Sequence[GroupSums], total: UsageSums) -> TextTable:
     """Make a table of usage for the terminal, with one line per group and a line for the total.
 
     Each line ends with a bar whose length shows its cost, or its tokens if no cost is known.
@@ -40,7 +40,7 @@ def usage_grid(dimension: Dimension, groups: Sequence[GroupSums], total: UsageSu
     )
 
 
-def attempts_grid(requests: Sequence[LedgerRequest]) -> TextTable:
+def make_attempts_grid(requests: Sequence[LedgerRequest]) -> TextTable:
     """Make a table for the terminal with one line for each attempt of the calls in ``requests``.
 
     Unknown tokens and costs are shown as ``?``.

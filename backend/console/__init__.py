@@ -1,1 +1,1 @@
-"""The console: pages for people on call. Its views are frozen values, which templates render."""
+"""The console: web pages for people on call. Their data are frozen values, which templates render."""

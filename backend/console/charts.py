@@ -23,7 +23,7 @@ class ColumnChart(NamedTuple):
     Attributes:
         width: The width of the chart in SVG units.
         height: The height of the chart in SVG units.
-        paths: One path for each series of values. It draws the series' rectangles in all columns.
+        paths: One path for each series of values, which draws the rectangles of that series in all columns.
         most: The sum of the values of the highest column.
     """
 
@@ -46,7 +46,7 @@ class TimelineBar(NamedTuple):
 
 
 def make_column_chart(stacks: Sequence[Sequence[float]], height: int = 24) -> ColumnChart:
-    """Make a chart with one column for each of ``stacks``, whose values are drawn on top of each other."""
+    """Make a chart with one column for each item of ``stacks``. The values of an item are stacked on each other."""
     most = max(map(sum, stacks), default=0)
     paths = [""] * max(map(len, stacks), default=0)
     for place, stack in enumerate(stacks):
@@ -65,15 +65,15 @@ def _stacked(place: int, stack: Sequence[float], height: int, most: float) -> It
         yield series, f"M{place * STEP + _GAP // 2} {top:.3g}h{width}v{tall:.3g}h-{width}z"
 
 
-def make_timeline_bars(parts: Sequence[tuple[datetime, float]]) -> tuple[TimelineBar, ...]:
-    """Make a timeline bar for each of ``parts``, which are pairs of a start time and a duration in seconds.
+def make_timeline_bars(intervals: Sequence[tuple[datetime, float]]) -> tuple[TimelineBar, ...]:
+    """Make a timeline bar for each of ``intervals``, which are pairs of a start time and a duration in seconds.
 
     The timeline reaches from the first start to the last end.
     """
-    if not parts:
+    if not intervals:
         return ()
-    first = min(begun for begun, _ in parts)
-    offsets = [((begun - first).total_seconds(), seconds) for begun, seconds in parts]
+    first = min(begun for begun, _ in intervals)
+    offsets = [((begun - first).total_seconds(), seconds) for begun, seconds in intervals]
     whole = max(offset + seconds for offset, seconds in offsets) or 1.0
     return tuple(_span(offset / whole, seconds / whole) for offset, seconds in offsets)
 

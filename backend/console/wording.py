@@ -93,12 +93,12 @@ def format_utc_minute(at: datetime) -> str:
     return f"{at.astimezone(UTC):%d %b %Y, %H:%M} UTC"
 
 
-def format_quantity(amount: int, thing: str, things: str | None = None) -> str:
+def format_quantity(amount: int, singular: str, plural: str | None = None) -> str:
     """Format a number with its noun: ``1 call``, ``2 calls``.
 
     Args:
         amount: The number.
-        thing: The noun in the singular.
-        things: The noun in the plural; by default ``thing`` with an s.
+        singular: The noun in the singular.
+        plural: The noun in the plural; by default ``singular`` with an s.
     """
-    return f"{format_count(amount)} {thing if amount == 1 else things or f'{thing}s'}"
+    return f"{format_count(amount)} {singular if amount == 1 else plural or f'{singular}s'}"

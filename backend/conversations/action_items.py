@@ -30,7 +30,7 @@ _LEAST_OF_ONE = 0.2
 
 
 class ActionItem(BaseModel):
-    """One task. ``owner`` is None if no particular person took it on."""
+    """One task. ``owner`` is the name of the person who took it on; None if no particular person did."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,35 +47,31 @@ class ActionItems(BaseModel):
 
 
 async def ask_for_action_items(
-    transcript: Transcript, text: str, models: Models, grounds: GroundingFacts
+    transcript: Transcript, text: str, models: Models, facts: GroundingFacts
 ) -> StepOutcome[ActionItems]:
     """Ask the model which tasks the speakers took on. Duplicate tasks are dropped.
 
-    Args:
-        transcript: The transcript.
-        text: The transcript as text for the model.
-        models: Returns the chat model of a feature.
-        grounds: The facts of the transcript, to reject invented tasks.
+    ``text`` is the transcript as text for the model. ``facts`` are used to reject invented tasks.
     """
     question = f"{transcript.recording_details}\n\n{text}"
-    accept = partial(check_action_items, grounds)
+    accept = partial(check_action_items, facts)
     outcome = await ask_model(models, FEATURE, ActionItems, _INSTRUCTIONS, question, accept)
     return replace(outcome, value=_distinct(outcome.value)) if outcome.value else outcome
 
 
-def check_action_items(grounds: GroundingFacts, found: ActionItems) -> None:
-    """Check that the transcript supports all tasks; otherwise the model is asked to repair its answer.
+def check_action_items(facts: GroundingFacts, action_items: ActionItems) -> None:
+    """Check that the transcript supports all tasks of a model's answer. The error asks the model for a repair.
 
     Raises:
         UngroundedError: The owner of a task neither speaks nor is mentioned; or a number, a date, a name, or
             most of the words of a task were not said.
     """
-    for number, item in enumerate(found.items):
+    for number, item in enumerate(action_items.items):
         if item.owner:
-            grounds.check_owner(f"items.{number}.owner", item.owner)
-        grounds.check_words(f"items.{number}.description", [item.description], _LEAST_OF_ONE)
-        grounds.check_facts(f"items.{number}.description", item.description)
-    grounds.check_words("items", [item.description for item in found.items])
+            facts.check_owner(f"items.{number}.owner", item.owner)
+        facts.check_word_overlap(f"items.{number}.description", [item.description], _LEAST_OF_ONE)
+        facts.check_numbers_and_names(f"items.{number}.description", item.description)
+    facts.check_word_overlap("items", [item.description for item in action_items.items])
 
 
 def _distinct(found: ActionItems) -> ActionItems:

@@ -1,4 +1,4 @@
-"""Stores the result of each step of a conversation, so that a repeated request does not pay for a model call again."""
+"""Runs the steps of creating a conversation, and stores their results, so that no model call is paid for twice."""
 
 from __future__ import annotations
 
@@ -17,41 +17,45 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class StepResults(Protocol):
-    """The results of the model calls, called steps, by which a conversation is created.
+class StepRunner(Protocol):
+    """Runs the steps of creating a conversation. Each step calls the model of a feature.
 
     If an earlier request with the same idempotency key has completed a step, its stored result is reused.
     """
 
-    async def get_or_ask(
-        self, feature: str, kind: TypeAdapter[StepOutcome[T]], ask: Callable[[], Awaitable[StepOutcome[T]]], /
+    async def get_or_run_step(
+        self,
+        feature: str,
+        outcome_type: TypeAdapter[StepOutcome[T]],
+        run_step: Callable[[], Awaitable[StepOutcome[T]]],
+        /,
     ) -> StepOutcome[T]:
-        """Return the stored result of the step of ``feature``; if there is none, return what ``ask`` returns.
+        """Return the stored result of the step of ``feature``; if there is none, run the step.
 
         Args:
             feature: The feature whose model the step calls.
-            kind: Reads and writes the result as JSON.
-            ask: Executes the step.
+            outcome_type: Parses and serializes the result as JSON.
+            run_step: Runs the step, and returns its result.
         """
         ...
 
 
-class UncachedStepResults:
-    """`StepResults` that stores nothing, for a request without an idempotency key."""
+class UncachedStepRunner:
+    """A `StepRunner` that stores nothing, for a request without an idempotency key."""
 
-    async def get_or_ask(
+    async def get_or_run_step(
         self,
         _feature: str,
-        _kind: TypeAdapter[StepOutcome[T]],
-        ask: Callable[[], Awaitable[StepOutcome[T]]],
+        _outcome_type: TypeAdapter[StepOutcome[T]],
+        run_step: Callable[[], Awaitable[StepOutcome[T]]],
         /,
     ) -> StepOutcome[T]:
-        """Execute the step with ``ask``, and return its result. See `StepResults.get_or_ask`."""
-        return await ask()
+        """Run the step with ``run_step``, and return its result. See `StepRunner.get_or_run_step`."""
+        return await run_step()
 
 
-class JournaledStepResults:
-    """`StepResults` that stores the results in a `Journal`.
+class JournaledStepRunner:
+    """A `StepRunner` that stores the results in a `Journal`.
 
     If the request is cancelled, a step that has begun continues until its result is stored.
     """
@@ -61,17 +65,21 @@ class JournaledStepResults:
         self._steps: set[asyncio.Task[object]] = set()
         self._is_over = False
 
-    async def get_or_ask(
-        self, feature: str, kind: TypeAdapter[StepOutcome[T]], ask: Callable[[], Awaitable[StepOutcome[T]]], /
+    async def get_or_run_step(
+        self,
+        feature: str,
+        outcome_type: TypeAdapter[StepOutcome[T]],
+        run_step: Callable[[], Awaitable[StepOutcome[T]]],
+        /,
     ) -> StepOutcome[T]:
-        """Return the step's result from the journal; if there is none, call ``ask``, and store its result there.
+        """Return the step's result from the journal; if there is none, run the step, and store its result there.
 
-        A failure is not written once `close` was called, because the end of the request may have caused it.
+        A failed result is not stored after `close_in_background`, as the end of the request may have caused it.
         """
         if (known := self._journal.read_answer(feature)) is not None:
             with suppress(ValidationError):  # of another version, which had other steps
-                return kind.validate_json(known)
-        return await self.run_to_completion(self._asked(feature, kind, ask))
+                return outcome_type.validate_json(known)
+        return await self.run_to_completion(self._asked(feature, outcome_type, run_step))
 
     async def run_to_completion(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work``, and return its result. If the request is cancelled, ``work`` continues in the background."""
@@ -94,7 +102,7 @@ class JournaledStepResults:
         """Whether any step is still running."""
         return bool(self._steps)
 
-    def close(self) -> asyncio.Task[None]:
+    def close_in_background(self) -> asyncio.Task[None]:
         """Close the journal in the background, after all running steps have ended.
 
         Returns:

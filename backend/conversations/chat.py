@@ -48,8 +48,8 @@ async def stream_answer(
     """Ask the model a question about one conversation, and stream the answer.
 
     Yields:
-        The pieces of the answer, and at last `AnswerFinished`. Closing the generator closes the provider's
-        stream, too.
+        The pieces of the answer, and at last `AnswerFinished`. Closing the generator early also closes the
+        provider's stream.
 
     Raises:
         LLMError: The model call failed, before or during the answer.

@@ -1,8 +1,8 @@
 """Creates conversations so that no model call is paid twice, and no acknowledged conversation is lost.
 
-Before the first model call, a journal is opened and disk space reserved. Each model's answer is written to the journal. The
-whole conversation is stored, and the journal removed; if it cannot be stored at once, the journal keeps it. A request that is
-repeated with the same idempotency key resumes where the journal ends.
+Before the first model call, a journal is opened and disk space is reserved. The result of each model call is
+written to the journal. The finished conversation is stored, and the journal removed. While the store is
+unavailable, the conversation stays in the journal. A repeated request with the same key resumes the journal.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from uuid import uuid4
 from backend.access import DataOwner
 from backend.utils.llm.clock import Time
 
-from .answers import JournaledStepResults, UncachedStepResults
+from .answers import JournaledStepRunner, UncachedStepRunner
 from .errors import CreationInProgressError, IdempotencyKeyReusedError, StorageUnavailableError
-from .journal import CONVERSATION, JournalClaim, TranscriptFootprint
+from .journal import CONVERSATION, JournalHeader, TranscriptHashAndSize
 from .processing import ConversationIdentity, build_conversation
 from .transcript import run_in_thread_if_long
 
@@ -71,12 +71,12 @@ class CreationRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreatedConversation:
-    """A new conversation, which survives a crash from now on.
+    """A new conversation, which is durably stored and survives a crash.
 
     Attributes:
         conversation: The conversation.
-        is_stored: Whether it is in the store. Otherwise it is only in its journal, and a background task
-            stores it later.
+        is_stored: Whether it is in the store. If not, it is in its journal, and a background task stores it
+            later.
     """
 
     conversation: Conversation
@@ -97,7 +97,7 @@ class ConversationCreator:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def create(self, request: CreationRequest) -> CreatedConversation:
-        """Create a conversation. A repeated request continues the earlier one, or returns its conversation.
+        """Create a conversation. A repeated request resumes the creation, or returns the conversation that it created.
 
         Raises:
             IdempotencyKeyReusedError: An earlier request with the same key had another transcript.
@@ -115,21 +115,21 @@ class ConversationCreator:
             return CreatedConversation(conversation, is_stored)
 
     async def find(self, owner: DataOwner, conversation_id: str) -> Conversation | None:
-        """Find a user's conversation in the store or, if not stored yet, in its journal; None if neither has it."""
+        """Find a user's conversation in the store or, if not stored yet, in its journal; None if it does not exist."""
         if (stored := await self._store.get(owner, conversation_id)) is not None:
             return stored
-        made = await self._journals.read_finished(conversation_id)
+        made = await self._journals.read_finished_conversation(conversation_id)
         found = await asyncio.to_thread(CONVERSATION.validate_json, made) if made else None
         return found if found and DataOwner(found.user_id, found.tenant_id) == owner else None
 
-    async def wait_for_answers(self, seconds: float, stop_waiting: asyncio.Event) -> None:
-        """At shutdown, wait until running model calls have ended and their answers are in the journals.
+    async def wait_for_model_calls(self, seconds: float, stop_waiting: asyncio.Event) -> None:
+        """At shutdown, wait until running model calls have ended and their results are in the journals.
 
         Model calls that are still running at the end of the wait are cancelled.
 
         Args:
             seconds: The maximum time to wait.
-            stop_waiting: Ends the wait at once when it is set.
+            stop_waiting: An event that ends the wait at once when it is set.
         """
         drained = asyncio.gather(*self._closing, return_exceptions=True)
         ends: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(stop_waiting.wait())]
@@ -138,7 +138,7 @@ class ConversationCreator:
             end.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def settle_abandoned_journals(self) -> None:
+    async def recover_abandoned_journals(self) -> None:
         """Store finished conversations that are only in journals, and delete unfinished journals older than `KEPT`.
 
         Journals that a request has open are skipped. A background task calls this.
@@ -148,7 +148,7 @@ class ConversationCreator:
             ExceptionGroup: Some conversations could not be stored; all others were.
         """
         faults = []
-        for conversation_id in await self._journals.list_abandoned(KEPT):
+        for conversation_id in await self._journals.list_abandoned_ids(KEPT):
             try:
                 await self._settle(conversation_id)
             except StorageUnavailableError:
@@ -162,29 +162,29 @@ class ConversationCreator:
         if (journal := await self._journals.open(conversation_id)) is None:
             return  # a request has opened it again
         try:
-            if journal.conversation is not None:
+            if journal.finished_conversation is not None:
                 await self._store.add(
-                    await asyncio.to_thread(CONVERSATION.validate_json, journal.conversation)
+                    await asyncio.to_thread(CONVERSATION.validate_json, journal.finished_conversation)
                 )
                 await journal.remove()
                 log.info("conversations.stored_later conversation=%s", conversation_id)
-            elif journal.age_s > KEPT:
+            elif journal.seconds_since_write > KEPT:
                 await journal.remove()
         finally:
             await journal.close()
 
     @asynccontextmanager
-    async def _opened(self, conversation_id: str) -> AsyncIterator[tuple[Journal, JournaledStepResults]]:
+    async def _opened(self, conversation_id: str) -> AsyncIterator[tuple[Journal, JournaledStepRunner]]:
         """Open the journal while the context lasts, and yield it with its step results.
 
         At the end, a cancelled request does not wait for running model calls: they end in the background.
         """
         journal = await self._open_when_free(conversation_id)
-        answers = JournaledStepResults(journal)
+        answers = JournaledStepRunner(journal)
         try:
             yield journal, answers
         finally:
-            closing = answers.close()
+            closing = answers.close_in_background()
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
             if not answers.has_running_steps:
@@ -203,25 +203,27 @@ class ConversationCreator:
         self, order: CreationRequest, conversation_id: str, journal: Journal
     ) -> Conversation | None:
         """The conversation that an earlier request with the key stored, whose journal is gone."""
-        if order.key is None or journal.claim is not None:
+        if order.key is None or journal.header is not None:
             return None
         stored = await self._store.get(order.owner, conversation_id)
         if stored is not None:
-            asked, known = [await _outline(one) for one in (order.transcript, stored.transcript)]
+            asked, known = [
+                await _outline(transcript) for transcript in (order.transcript, stored.transcript)
+            ]
             if asked.fingerprint != known.fingerprint:
                 raise IdempotencyKeyReusedError
         return stored
 
     async def _make_or_resume(
-        self, order: CreationRequest, conversation_id: str, journal: Journal, answers: JournaledStepResults
+        self, order: CreationRequest, conversation_id: str, journal: Journal, answers: JournaledStepRunner
     ) -> Conversation:
         """The conversation in the journal; else a new one, made with the answers that the journal has."""
         outline = await _outline(order.transcript)
-        if journal.claim is not None and journal.claim.fingerprint != outline.fingerprint:
+        if journal.header is not None and journal.header.fingerprint != outline.fingerprint:
             raise IdempotencyKeyReusedError
-        if journal.conversation is not None:
-            return await asyncio.to_thread(CONVERSATION.validate_json, journal.conversation)
-        claim = journal.claim or JournalClaim(fingerprint=outline.fingerprint, created_at=self._time.now())
+        if journal.finished_conversation is not None:
+            return await asyncio.to_thread(CONVERSATION.validate_json, journal.finished_conversation)
+        claim = journal.header or JournalHeader(fingerprint=outline.fingerprint, created_at=self._time.now())
         await journal.reserve_space(claim, outline.room)
         entry = ConversationIdentity(conversation_id, order.owner, claim.created_at)
         return await build_conversation(
@@ -229,7 +231,7 @@ class ConversationCreator:
             entry,
             order.models,
             is_demo=order.is_demo,
-            answers=UncachedStepResults() if order.key is None else answers,
+            step_runner=UncachedStepRunner() if order.key is None else answers,
         )
 
     async def _is_stored(self, conversation: Conversation, journal: Journal) -> bool:
@@ -289,12 +291,12 @@ def _id_of(order: CreationRequest) -> str:
     return hashlib.sha256(json.dumps([*filter(None, order.owner), order.key]).encode()).hexdigest()[:_ID]
 
 
-async def _outline(transcript: Transcript) -> TranscriptFootprint:
-    return await run_in_thread_if_long(transcript, partial(TranscriptFootprint.from_transcript, transcript))
+async def _outline(transcript: Transcript) -> TranscriptHashAndSize:
+    return await run_in_thread_if_long(transcript, partial(TranscriptHashAndSize.from_transcript, transcript))
 
 
 async def _is_kept(conversation: Conversation, journal: Journal) -> bool:
-    if journal.conversation is not None:
+    if journal.finished_conversation is not None:
         return True
     try:
         content = partial(CONVERSATION.dump_json, conversation)

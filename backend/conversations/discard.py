@@ -27,7 +27,7 @@ _INSTRUCTIONS = (
 
 
 class Discard(BaseModel):
-    """The decision about one recording."""
+    """The decision whether to discard a recording, and the reason."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,11 +35,11 @@ class Discard(BaseModel):
     discard: bool
 
 
-def decide_by_length(transcript: Transcript) -> StepOutcome[Discard] | None:
-    """Decide without a model whether to discard a recording, if it is empty or long enough to keep.
+def decide_discard_by_length(transcript: Transcript) -> StepOutcome[Discard] | None:
+    """Decide by the length of a recording whether to discard it: discard an empty one, keep a long one.
 
     Returns:
-        The decision; None if the model must be asked.
+        The decision; None if the recording is short, so that the model must be asked.
     """
     if transcript.is_empty:
         return StepOutcome(FEATURE, Discard(reason="Nothing was said.", discard=True))

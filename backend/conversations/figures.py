@@ -139,7 +139,7 @@ class NumbersAndDates:
         months: The months mentioned by name, from 1.
         tolerance_days: How many days a date in an answer may differ from ``day``, because the transcript has
             words such as ``tomorrow``; 0 without such words.
-        has_parts: Whether a half or a quarter was mentioned, as in half past nine.
+        has_parts: Whether half or quarter hours were mentioned, as in half past nine.
         weekdays: The weekdays mentioned by name; 0 is Monday.
         is_known: Whether the language's number words are known. If not, every answer passes the check.
     """
@@ -153,14 +153,14 @@ class NumbersAndDates:
     is_known: bool
 
     @classmethod
-    def from_text(cls, text: str, day: date) -> NumbersAndDates:
-        """Collect the numbers, dates and weekdays in ``text``, which was recorded on ``day``."""
+    def from_text(cls, text: str, recorded_on: date) -> NumbersAndDates:
+        """Collect the numbers, dates and weekdays in ``text``, the transcript of a recording made on ``recorded_on``."""
         plain = fold_case_and_accents(unicodedata.normalize("NFKC", text))
         words = [word.replace("’", "'") for word in WORD.findall(plain)]
         weekdays = frozenset(_WEEKDAYS[word] for word in words if word in _WEEKDAYS)
         return cls(
             numbers=frozenset(_spoken_numbers(plain, words)),
-            day=day,
+            day=recorded_on,
             has_parts=not _PARTS_OF_AN_HOUR.isdisjoint(words) or "半" in plain,
             tolerance_days=_tolerance_days(plain, words),
             months=frozenset(_MONTHS[word] for word in words if word in _MONTHS),
@@ -168,7 +168,7 @@ class NumbersAndDates:
             is_known=_is_known(plain, words),
         )
 
-    def has_all_of(self, text: str) -> bool:
+    def has_all_numbers_and_dates_of(self, text: str) -> bool:
         """Whether each number, date and weekday in ``text`` was mentioned, or follows from what was mentioned."""
         if not self.is_known:
             return True

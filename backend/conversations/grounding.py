@@ -1,9 +1,8 @@
 """Checks whether a model's summary is supported by the transcript (grounded), to reject inventions.
 
-It does not judge style. A paraphrase passes in any language, as long as it is the transcript's: owners speak or are
-named, numbers, dates and names were said, and a share of the words stems from what was said. An error says what is
-wrong
-without quoting it, and goes back to the model for repair.
+The check does not judge style. A paraphrase in the language of the transcript passes if each owner of a task
+speaks or is mentioned, each number, date and name was said, and enough of the words stem from the transcript.
+An error says what is wrong without quoting it, and is sent to the model for repair.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ _OF_TALK: Final = frozenset(map(stem, OF_TALK))
 
 
 class UngroundedError(ValueError):
-    """A model's text is not supported by the transcript.
+    """A text by a model is not supported by the transcript.
 
-    The message says which field and why, without quoting the text, and is sent to the model for repair.
+    The message says which field is wrong and why, without a quotation. It is sent to the model for repair.
     """
 
 
@@ -57,9 +56,9 @@ class GroundingFacts:
 
     Attributes:
         text: The part of the transcript that the model sees, in lower case without accents.
-        words: Its words, names of speakers included, in lower case without accents.
-        terms: Its comparison terms, which are mostly stems of meaningful words. See `comparison_terms`.
-        figures: Its numbers and dates.
+        words: The words of ``text``. Names of speakers are included.
+        terms: The `comparison_terms` of ``text``: mostly stems of meaningful words.
+        figures: The numbers and dates in ``text``.
         names_are_marked: Whether names can be recognized by a capital letter. In German, every noun has one.
     """
 
@@ -90,14 +89,10 @@ class GroundingFacts:
         )
 
     def check_owner(self, field: str, owner: str) -> None:
-        """Check that the owner of a task speaks in the transcript or is mentioned there.
-
-        Args:
-            field: The name of the checked field, for the error message.
-            owner: The name of the owner.
+        """Check that ``owner``, who takes on a task, speaks in the transcript or is mentioned there.
 
         Raises:
-            UngroundedError: ``owner`` neither speaks nor is mentioned.
+            UngroundedError: ``owner`` neither speaks nor is mentioned. The message names ``field``.
         """
         parts = [
             word
@@ -109,22 +104,18 @@ class GroundingFacts:
                 f"{field}: nobody of that name speaks or is named; name somebody who does, or nobody"
             )
 
-    def check_facts(self, field: str, text: str) -> None:
+    def check_numbers_and_names(self, field: str, text: str) -> None:
         """Check that all numbers, dates and names in ``text`` are in the transcript or follow from it.
 
-        Args:
-            field: The name of the checked field, for the error message.
-            text: The text to check.
-
         Raises:
-            UngroundedError: A number, date or name in ``text`` is not supported.
+            UngroundedError: A number, date or name in ``text`` is not supported. The message names ``field``.
         """
-        if not self.figures.has_all_of(text):
+        if not self.figures.has_all_numbers_and_dates_of(text):
             raise UngroundedError(f"{field}: holds a figure or a day that was not said")
         if self.names_are_marked and not all(map(self._is_named, _names(text))):
             raise UngroundedError(f"{field}: holds a name that was not said")
 
-    def check_words(self, field: str, texts: Iterable[str], min_share: float = SHARE) -> None:
+    def check_word_overlap(self, field: str, texts: Iterable[str], min_share: float = SHARE) -> None:
         """Check that enough of the meaningful words in ``texts`` are in the transcript.
 
         Texts with fewer than two meaningful words always pass.
@@ -135,7 +126,7 @@ class GroundingFacts:
             min_share: The share of words, from 0 to 1, that must be in the transcript.
 
         Raises:
-            UngroundedError: The share is smaller.
+            UngroundedError: Fewer words are in the transcript.
         """
         meant = [term for text in texts for term in comparison_terms(text) if term not in _OF_TALK]
         shared = sum(term in self.terms for term in meant)

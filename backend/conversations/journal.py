@@ -1,4 +1,4 @@
-"""The journal of a conversation in progress: keeps paid answers until the conversation is stored.
+"""Keeps the paid results of a conversation that is being created, until the conversation is stored.
 
 A journal is open in one place at a time, across processes. Its content survives a crash.
 """
@@ -26,14 +26,14 @@ _DEFAULTS: Final = 32
 """Bytes of a segment's fields that have their defaults."""
 
 
-class JournalClaim(BaseModel):
-    """The hash of the transcript for which a journal was created.
+class JournalHeader(BaseModel):
+    """The first entry of a journal, with the hash of the transcript for which the journal was created.
 
-    It shows whether a request repeats the earlier one, or reuses its idempotency key with another
+    The hash shows whether a later request repeats the first one, or reuses its idempotency key with another
     transcript.
 
     Attributes:
-        fingerprint: The hash of the transcript, as in its `TranscriptFootprint`.
+        fingerprint: The hash of the transcript, as in `TranscriptHashAndSize`.
         created_at: The time of the first request.
     """
 
@@ -43,20 +43,20 @@ class JournalClaim(BaseModel):
     created_at: AwareTime
 
 
-class TranscriptFootprint(NamedTuple):
+class TranscriptHashAndSize(NamedTuple):
     """The hash of a transcript, and the disk space that its journal needs.
 
     Attributes:
         fingerprint: The SHA-256 of the transcript. Equal transcripts have the same hash, however their JSON
             is formatted.
-        room: The size in bytes to reserve for the conversation and the answers of all steps.
+        room: The size in bytes to reserve for the conversation and the results of all steps.
     """
 
     fingerprint: str
     room: int
 
     @classmethod
-    def from_transcript(cls, transcript: Transcript) -> TranscriptFootprint:
+    def from_transcript(cls, transcript: Transcript) -> TranscriptHashAndSize:
         """Compute the hash and the needed disk space of ``transcript``. Serializes the whole transcript."""
         content = _TRANSCRIPT.dump_json(transcript, exclude_defaults=True)
         room = len(content) + _DEFAULTS * len(transcript.segments) + _BESIDE
@@ -66,37 +66,37 @@ class TranscriptFootprint(NamedTuple):
 class Journal(Protocol):
     """Durable storage for one conversation that is being created.
 
-    It keeps the answers of paid model calls, and then the finished conversation until it is in the store.
+    It keeps the results of paid model calls, and then the finished conversation until it is in the store.
 
     Attributes:
-        claim: The hash of the transcript for which the journal was created; None in a new journal.
-        conversation: The finished conversation as JSON; None before.
+        header: The first entry, with the hash of the transcript; None in a new journal.
+        finished_conversation: The finished conversation as JSON; None before.
     """
 
     @property
-    def claim(self) -> JournalClaim | None: ...  # noqa: D102
+    def header(self) -> JournalHeader | None: ...  # noqa: D102
 
     @property
-    def conversation(self) -> bytes | None: ...  # noqa: D102
+    def finished_conversation(self) -> bytes | None: ...  # noqa: D102
 
     @property
-    def age_s(self) -> float:
+    def seconds_since_write(self) -> float:
         """Seconds since the last write to the journal."""
         ...
 
     def read_answer(self, feature: str) -> bytes | None:
-        """Return the stored result of the step of ``feature``, as JSON; None if there is none."""
+        """Return the stored result of the model call of ``feature``, as JSON; None if there is none."""
         ...
 
     async def write_answer(self, feature: str, answer: bytes) -> None:
-        """Write the result of the step of ``feature`` to the journal, as JSON.
+        """Write the result of the model call of ``feature``, as JSON, to the journal.
 
-        A failure is not raised: its only effect is that the model is asked again after a crash.
+        A failure to write is not raised: its only effect is that the model is asked again after a crash.
         """
         ...
 
-    async def reserve_space(self, claim: JournalClaim, room: int) -> None:
-        """Reserve ``room`` bytes on disk, and write ``claim``. Called before the first paid model call.
+    async def reserve_space(self, header: JournalHeader, size_bytes: int) -> None:
+        """Reserve ``size_bytes`` on disk, and write ``header``. Called before the first paid model call.
 
         Raises:
             StorageUnavailableError: There is not enough disk space.
@@ -121,7 +121,7 @@ class Journal(Protocol):
 
 
 class JournalStore(Protocol):
-    """Opens and lists journals. A journal has the id of its conversation."""
+    """Opens and lists journals. The id of a journal is the id of its conversation."""
 
     async def open(self, conversation_id: str) -> Journal | None:
         """Open the journal of a conversation, and create it if it does not exist.
@@ -134,15 +134,15 @@ class JournalStore(Protocol):
         """
         ...
 
-    async def read_finished(self, conversation_id: str) -> bytes | None:
+    async def read_finished_conversation(self, conversation_id: str) -> bytes | None:
         """Return the finished conversation in a journal, as JSON; None if there is none.
 
         It can be read even while another request or process has the journal open.
         """
         ...
 
-    async def list_abandoned(self, older_than_s: float) -> Sequence[str]:
-        """List the ids of closed journals that are finished or older than ``older_than_s`` seconds.
+    async def list_abandoned_ids(self, older_than_s: float) -> Sequence[str]:
+        """List the ids of journals that nobody has open and that are finished or older than ``older_than_s`` seconds.
 
         Raises:
             StorageUnavailableError: The journals cannot be read.

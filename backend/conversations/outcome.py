@@ -1,4 +1,4 @@
-"""The result of one model call for a conversation: a value, or the code of what went wrong, and the receipt."""
+"""The result of one model call for a conversation: a value or an error code, and the receipt."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StepOutcome(Generic[T]):
         feature: The feature whose model was asked.
         value: The result; None if there is none.
         error: The code of the error; None if the model call succeeded or was not needed. With an error,
-            ``value`` was found without a model.
+            ``value`` is None or was found without a model.
         receipt: The receipt of the model call; None if there is none.
         made_by: The endpoint that made ``value``; `EXTRACT` if it was found without a model.
     """
@@ -66,8 +66,8 @@ async def ask_model(
         schema: The pydantic model of the answer.
         instructions: The system prompt.
         text: The user's message.
-        accept: Checks an answer. If it raises a ``ValueError``, the model is asked to repair the answer; if
-            that fails, the next endpoint is asked.
+        accept: Checks an answer. If it raises a ``ValueError``, the model is asked to repair the answer, and
+            then the next endpoint is asked.
     """
     messages = [("system", instructions), ("human", text)]
     try:

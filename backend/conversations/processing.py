@@ -1,7 +1,7 @@
-"""Makes a conversation from a transcript: decide whether to keep it, then structure, action items and folder.
+"""Builds a conversation from a transcript: decides whether to keep it, then finds structure, action items and folder.
 
-Each step goes through its own feature. Where no answer holds, title, overview, category and action items are cut from
-the transcript instead, and `made_by` says so.
+Each step calls the model of its own feature. If that fails, title, overview, category or action items are
+quoted from the transcript instead, and `made_by` says so.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from backend.utils.llm.errors import LLMError
 
 from . import action_items, discard, structure
 from .action_items import ActionItem, ActionItems
-from .answers import UncachedStepResults
+from .answers import UncachedStepRunner
 from .categories import FOLDER_OF, SYSTEM_FOLDERS, Category
 from .discard import Discard
 from .extract import extract_summary
 from .grounding import GroundingFacts
 from .outcome import StepOutcome
-from .store import Conversation, Filing
+from .store import Conversation, FolderChoice
 from .structure import Structure
 from .transcript import run_in_thread_if_long
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from backend.access import DataOwner
     from backend.utils.llm.conversation_folder import FolderAssignmentResult
 
-    from .answers import StepResults
+    from .answers import StepRunner
     from .extract import ExtractedSummary
     from .outcome import Models
     from .store import Status
@@ -54,12 +54,12 @@ T = TypeVar("T")
 _DISCARD: Final = TypeAdapter(StepOutcome[Discard])
 _STRUCTURE: Final = TypeAdapter(StepOutcome[Structure])
 _ACTION_ITEMS: Final = TypeAdapter(StepOutcome[ActionItems])
-_FOLDER: Final = TypeAdapter(StepOutcome[Filing])
+_FOLDER: Final = TypeAdapter(StepOutcome[FolderChoice])
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationIdentity:
-    """The id, owner and creation time of a conversation, which are known before its content is made."""
+    """The id, owner and creation time of a conversation, which are decided before its content is made."""
 
     id: str
     owner: DataOwner
@@ -76,13 +76,13 @@ class _Asking:
 
     models: Models
     is_demo: Callable[[str], bool]
-    answers: StepResults
+    answers: StepRunner
 
     async def discard(self, transcript: Transcript, text: str) -> StepOutcome[Discard]:
         """Whether to discard the conversation. Without a model, every conversation with a word in it is kept."""
         if self.is_demo(discard.FEATURE) and not transcript.is_empty:
             return StepOutcome(discard.FEATURE, Discard(reason="There is no model to ask.", discard=False))
-        return discard.decide_by_length(transcript) or await self.answers.get_or_ask(
+        return discard.decide_discard_by_length(transcript) or await self.answers.get_or_run_step(
             discard.FEATURE,
             _DISCARD,
             lambda: discard.ask_whether_to_discard(transcript, text, self.models),
@@ -94,7 +94,7 @@ class _Asking:
         """Title, overview and category."""
         if self.is_demo(structure.FEATURE):
             return StepOutcome(structure.FEATURE)
-        return await self.answers.get_or_ask(
+        return await self.answers.get_or_run_step(
             structure.FEATURE,
             _STRUCTURE,
             lambda: structure.ask_for_structure(transcript, text, self.models, grounds),
@@ -106,17 +106,23 @@ class _Asking:
         """The tasks."""
         if self.is_demo(action_items.FEATURE):
             return StepOutcome(action_items.FEATURE)
-        return await self.answers.get_or_ask(
+        return await self.answers.get_or_run_step(
             action_items.FEATURE,
             _ACTION_ITEMS,
             lambda: action_items.ask_for_action_items(transcript, text, self.models, grounds),
         )
 
-    async def folder(self, found: Structure | None, rendered: RenderedTranscript) -> StepOutcome[Filing]:
+    async def folder(
+        self, found: Structure | None, rendered: RenderedTranscript
+    ) -> StepOutcome[FolderChoice]:
         """The folder, chosen by title and overview, or else by the beginning of the transcript."""
-        return await self.answers.get_or_ask(FOLDER_FEATURE, _FOLDER, lambda: self._folder(found, rendered))
+        return await self.answers.get_or_run_step(
+            FOLDER_FEATURE, _FOLDER, lambda: self._folder(found, rendered)
+        )
 
-    async def _folder(self, found: Structure | None, rendered: RenderedTranscript) -> StepOutcome[Filing]:
+    async def _folder(
+        self, found: Structure | None, rendered: RenderedTranscript
+    ) -> StepOutcome[FolderChoice]:
         category = found.category if found else Category.OTHER
         try:
             llm = self.models(FOLDER_FEATURE)
@@ -133,7 +139,7 @@ class _Asking:
         if self.is_demo(FOLDER_FEATURE) and result.error is None:
             result = _by_category(result, FOLDER_OF[category])
         # A folder was found also when the model could not be asked; the error stands beside it.
-        return StepOutcome(FOLDER_FEATURE, Filing.model_validate(result), result.error, result.receipt)
+        return StepOutcome(FOLDER_FEATURE, FolderChoice.model_validate(result), result.error, result.receipt)
 
 
 def _by_category(chosen: FolderAssignmentResult, home: str | None) -> FolderAssignmentResult:
@@ -151,7 +157,7 @@ async def build_conversation(
     models: Models,
     *,
     is_demo: Callable[[str], bool] = _never,
-    answers: StepResults | None = None,
+    step_runner: StepRunner | None = None,
 ) -> Conversation:
     """Build a conversation from ``transcript`` with several model calls.
 
@@ -163,9 +169,9 @@ async def build_conversation(
         models: Returns the chat model of a feature.
         is_demo: Whether the built-in demo model serves a feature. It cannot summarize, so it is only asked
             for the folder.
-        answers: Returns stored results of earlier steps, and stores new ones; None to store nothing.
+        step_runner: Runs the model calls, and reuses stored results; None to store nothing.
     """
-    asking = _Asking(models, is_demo, answers or UncachedStepResults())
+    asking = _Asking(models, is_demo, step_runner or UncachedStepRunner())
     rendered = await run_in_thread_if_long(transcript, transcript.render)
     kept = await asking.discard(transcript, rendered.text)
     if kept.value and kept.value.discard:

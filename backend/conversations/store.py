@@ -24,8 +24,8 @@ class InvalidCursorError(ValueError):
     """The pagination cursor was not issued by this store."""
 
 
-class Filing(BaseModel):
-    """The folder that was chosen for a conversation, and why."""
+class FolderChoice(BaseModel):
+    """The folder that was chosen for a conversation, with confidence and reasoning."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -35,7 +35,7 @@ class Filing(BaseModel):
     validation_status: ValidationStatus
 
 
-class Summary(BaseModel):
+class ConversationSummary(BaseModel):
     """A conversation without its transcript.
 
     Attributes:
@@ -63,13 +63,13 @@ class Summary(BaseModel):
     category: Category | None = None
     action_items: tuple[ActionItem, ...] = ()
     made_by: Mapping[str, str] = {}
-    folder: Filing | None = None
+    folder: FolderChoice | None = None
     truncated: bool = False
     errors: Mapping[str, str] = {}
     receipts: Mapping[str, Mapping[str, Any]] = {}
 
 
-class Conversation(Summary):
+class Conversation(ConversationSummary):
     """A conversation with its transcript."""
 
     transcript: Transcript
@@ -77,9 +77,9 @@ class Conversation(Summary):
 
 @dataclass(frozen=True, slots=True)
 class ConversationPage:
-    """A page of a user's conversations, the newest first. ``next_cursor`` is None on the last page."""
+    """One page of a user's conversations, the newest first. ``next_cursor`` is None on the last page."""
 
-    items: tuple[Summary, ...]
+    items: tuple[ConversationSummary, ...]
     next_cursor: str | None = None
 
 

@@ -37,21 +37,21 @@ class Structure(BaseModel):
 
 
 async def ask_for_structure(
-    transcript: Transcript, text: str, models: Models, grounds: GroundingFacts
+    transcript: Transcript, text: str, models: Models, facts: GroundingFacts
 ) -> StepOutcome[Structure]:
-    """Ask the model for the title, overview and category of a transcript."""
+    """Ask the model for title, overview and category of a transcript; ``text`` is the transcript as text."""
     question = f"{transcript.recording_details}\n\n{text}"
     return await ask_model(
-        models, FEATURE, Structure, _INSTRUCTIONS, question, partial(check_structure, grounds)
+        models, FEATURE, Structure, _INSTRUCTIONS, question, partial(check_structure, facts)
     )
 
 
-def check_structure(grounds: GroundingFacts, structure: Structure) -> None:
-    """Check that the transcript supports title and overview; otherwise the model is asked to repair them.
+def check_structure(facts: GroundingFacts, structure: Structure) -> None:
+    """Check that the transcript supports title and overview. The error asks the model for a repair.
 
     Raises:
         UngroundedError: A number, a date, a name, or most of the words were not said.
     """
-    grounds.check_words("title and overview", [structure.title, structure.overview])
-    grounds.check_facts("title", structure.title)
-    grounds.check_facts("overview", structure.overview)
+    facts.check_word_overlap("title and overview", [structure.title, structure.overview])
+    facts.check_numbers_and_names("title", structure.title)
+    facts.check_numbers_and_names("overview", structure.overview)

@@ -1,7 +1,7 @@
-"""Bounds on the text that goes to a model, and on the text that comes back.
+"""Limits on the text that goes to a model, and on the text that a model returns.
 
-A grammar holds the small default model to its schema, and such an answer surely ends only if every string and every list
-has a maximum. A longer answer, of a model without a grammar, is cut and not refused.
+The demo model's output is constrained by a grammar, and surely ends only if the schema limits every string
+and every list. A longer answer of another model is truncated, not rejected.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 class MaxLength:
     """The maximum length of a string or list in a model's answer, for use in `Annotated`.
 
-    The model sees the maximum in the JSON Schema. A longer value is truncated and not rejected.
+    The model sees the maximum in the JSON Schema. A longer value is truncated, not rejected.
     """
 
     length: int

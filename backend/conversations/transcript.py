@@ -81,8 +81,7 @@ Language = Annotated[
 class Segment:
     """A piece of speech of one speaker. Times are seconds from the start of the recording.
 
-    A dataclass and not a `BaseModel`, because a transcript may have 50,000 segments, and each would take 700
-    bytes.
+    It is a dataclass to save memory: a transcript may have 50,000 segments.
     """
 
     speaker: Annotated[str, StringConstraints(max_length=80), WHOLE] = "Speaker"
@@ -139,7 +138,7 @@ class Transcript(BaseModel):
         return max(sum(len(text.split()) for text in texts), sum(map(len, texts)) // _LETTERS_PER_WORD)
 
     def is_longer_than(self, words: int) -> bool:
-        """Whether the transcript has more than ``words`` words. Stops reading as soon as this is certain."""
+        """Whether the transcript has more than ``word_count`` words. Stops counting as soon as this is certain."""
         blanks = letters = 0
         for segment in self.abridge().segments:
             text = segment.text.strip()
@@ -149,7 +148,7 @@ class Transcript(BaseModel):
         return False
 
     def abridge(self, limit: int = READ_LIMIT) -> Self:
-        """Shorten the transcript to its beginning and end; return it unchanged if it is not longer than ``limit``.
+        """Shorten the transcript by cutting out its middle; return it unchanged if it is not longer than ``limit``.
 
         Args:
             limit: The maximum number of characters, names of speakers included.
@@ -161,7 +160,7 @@ class Transcript(BaseModel):
         return self.model_copy(update={"segments": head + tail[::-1]})
 
     def render(self, limit: int = RENDER_LIMIT) -> RenderedTranscript:
-        """Convert the transcript to text, one line per turn. Its middle is cut out if it exceeds ``limit``."""
+        """Convert the transcript to text, one line per turn. If it is longer than ``limit``, its middle is cut out."""
         part = self.abridge()
         spoken = (segment for segment in part.segments if segment.text.strip())
         turns = groupby(spoken, key=lambda segment: segment.speaker)
@@ -182,7 +181,7 @@ class Transcript(BaseModel):
 
 
 async def run_in_thread_if_long(transcript: Transcript, work: Callable[[], T]) -> T:
-    """Call ``work`` and return its result; in a thread if ``transcript`` is long, to free the event loop."""
+    """Call ``work`` and return its result; in a thread if ``transcript`` is long, so as not to block the event loop."""
     segments = transcript.segments
     is_quick = (
         len(segments) <= _QUICK_SEGMENTS and sum(len(segment.text) for segment in segments) <= _QUICK_LETTERS

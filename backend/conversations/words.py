@@ -91,7 +91,7 @@ def is_meaningful_word(word: str) -> bool:
 
 
 def stem(word: str) -> str:
-    """Shorten ``word`` to its first letters, so that its inflections compare equal.
+    """Shorten ``word`` to its first letters, so that inflected forms of a word compare equal.
 
     ``word`` must be in lower case without accents.
     """

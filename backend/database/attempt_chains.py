@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, select, update
 
-from backend.database.audit import create_chain_if_missing
+from backend.database.audit import create_hash_chain_if_missing
 from backend.database.tables import AuditChainRow
 from backend.ledger.audit import ATTEMPTS
 from backend.ledger.chains import ChainEnd, distinct_writers, extend_chain
@@ -26,13 +26,12 @@ _CHANGE: Final = (
 )
 
 
-def append_to_chains(connection: Connection, rows: Sequence[ChainLink]) -> None:
-    """Extend each writer's hash chain by the rows that the caller inserts into the ledger.
+def append_to_hash_chains(connection: Connection, rows: Sequence[ChainLink]) -> None:
+    """Extend each writer's hash chain by ``rows``, which the caller inserts into the ledger.
 
     Args:
         connection: A connection in the transaction that inserts the rows.
-        rows: The rows' hashes, in the order of insertion. Each is added to the chain of its writer
-            (process).
+        rows: The hashes of the rows, in the order of insertion. Each row extends the chain of its writer.
     """
     for writer in distinct_writers(rows):
         before = _end(connection, writer)
@@ -44,6 +43,6 @@ def _end(connection: Connection, writer: str) -> ChainEnd:
     """The end of the chain, which is locked until the transaction ends."""
     found = connection.execute(_END, {"its_writer": writer}).first()
     if found is None:
-        create_chain_if_missing(connection, ATTEMPTS, writer)
+        create_hash_chain_if_missing(connection, ATTEMPTS, writer)
         found = connection.execute(_END, {"its_writer": writer}).one()
     return ChainEnd(*found)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
     from sqlalchemy.orm import Session
 
-    from backend.background import BackgroundRunner
+    from backend.background import BackgroundTaskRunner
     from backend.ledger.audit import Kind, SigningKey
 
 log = logging.getLogger(__name__)
@@ -62,16 +62,16 @@ _writer = _Writer()
 class SigningKeySource(Protocol):
     """Supplies the key with which `AuditTrail` signs the ends of the hash chains."""
 
-    def newest(self, *, is_first: bool) -> SigningKey:
+    def newest_signing_key(self, *, may_create_master_key: bool) -> SigningKey:
         """Return the newest signing key.
 
         Args:
-            is_first: Whether no user's key is stored yet. A first master key may then be created.
+            may_create_master_key: Whether to create a missing master key, as long as no user's key is stored.
         """
         ...
 
 
-async def record_event(
+async def record_audit_event(
     session: AsyncSession | AsyncConnection,
     kind: Kind,
     subject: str,
@@ -94,13 +94,13 @@ async def record_event(
         details: Further facts, ready for JSON.
     """
     at = (now - _EPOCH) // _MICROSECOND
-    await session.run_sync(record_events, [AuditEvent(at, actor, kind, subject, details or {})])
+    await session.run_sync(record_audit_events, [AuditEvent(at, actor, kind, subject, details or {})])
 
 
-def record_events(connection: Session | Connection, events: Sequence[AuditEvent]) -> None:
+def record_audit_events(connection: Session | Connection, events: Sequence[AuditEvent]) -> None:
     """Add an audit entry for each of ``events``, in the transaction of ``connection``.
 
-    The synchronous form of `record_event`.
+    The synchronous form of `record_audit_event`, for several events.
     """
     if not events:
         return
@@ -115,7 +115,7 @@ def record_events(connection: Session | Connection, events: Sequence[AuditEvent]
     connection.execute(_END, {**_mine(), "last": last})
 
 
-async def record_in_own_transaction(
+async def commit_audit_event(
     sessions: async_sessionmaker[AsyncSession],
     kind: Kind,
     subject: str,
@@ -125,10 +125,10 @@ async def record_in_own_transaction(
 ) -> None:
     """Add an audit entry in a new transaction, for a change that is stored in another system, such as Redis.
 
-    The arguments are those of `record_event`.
+    The arguments are those of `record_audit_event`.
     """
     async with sessions.begin() as session:
-        await record_event(session, kind, subject, actor=actor, now=datetime.now(UTC), details=details)
+        await record_audit_event(session, kind, subject, actor=actor, now=datetime.now(UTC), details=details)
 
 
 def _grown(connection: Session | Connection, links: int) -> Any:
@@ -136,12 +136,12 @@ def _grown(connection: Session | Connection, links: int) -> Any:
     values = {**_mine(), "links": links}
     found = connection.execute(_GROW, values).first()
     if found is None:
-        create_chain_if_missing(connection, ENTRIES, _writer.name)
+        create_hash_chain_if_missing(connection, ENTRIES, _writer.name)
         found = connection.execute(_GROW, values).one()
     return found
 
 
-def create_chain_if_missing(connection: Session | Connection, chain: str, writer: str) -> None:
+def create_hash_chain_if_missing(connection: Session | Connection, chain: str, writer: str) -> None:
     """Insert an empty hash chain for ``writer``; do nothing if the chain exists.
 
     Args:
@@ -173,10 +173,10 @@ class AuditTrail:
         self._sessions = sessions
         self._clock = clock
 
-    async def sign_chains(self, keys: SigningKeySource) -> SignedHead | None:
+    async def sign_hash_chains(self, keys: SigningKeySource) -> SignedHead | None:
         """Sign the last link of each hash chain that has grown since the last signature.
 
-        One signature, called a head, covers all of these chains. It is stored in the table ``audit_heads``.
+        One signature, called a head, covers all of these links. It is stored in the table ``audit_heads``.
 
         Returns:
             The new signed head; None if no chain has grown.
@@ -194,14 +194,16 @@ class AuditTrail:
         return head
 
     @asynccontextmanager
-    async def sign_chains_periodically(
-        self, keys: SigningKeySource, background: BackgroundRunner, *, every: float
+    async def sign_hash_chains_periodically(
+        self, keys: SigningKeySource, background: BackgroundTaskRunner, *, interval_s: float
     ) -> AsyncIterator[None]:
-        """Call `sign_chains` every ``every`` seconds while the context lasts, and once more when the context ends."""
-        async with background.run_repeatedly("audit", partial(self.sign_chains, keys), every=every):
+        """Call `sign_hash_chains` every ``interval_s`` seconds while the context lasts, and once more when it ends."""
+        async with background.run_repeatedly(
+            "audit", partial(self.sign_hash_chains, keys), interval_s=interval_s
+        ):
             yield
         try:
-            await self.sign_chains(keys)
+            await self.sign_hash_chains(keys)
         except Exception:  # a stop is in order all the same
             log.exception("audit.not_signed")
 
@@ -215,7 +217,9 @@ class AuditTrail:
         is_first = not await session.scalar(select(exists().where(UserKeyRow.id.is_not(None))))
         number, previous = (last.number, last.hash) if last else (0, START)
         at = (self._clock() - _EPOCH) // _MICROSECOND
-        return SignedHead.sign_next(number + 1, at, tips, previous, keys.newest(is_first=is_first))
+        return SignedHead.sign_next(
+            number + 1, at, tips, previous, keys.newest_signing_key(may_create_master_key=is_first)
+        )
 
     async def list_entries(
         self, *, limit: int, kind: str | None = None, subject: str | None = None

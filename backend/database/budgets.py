@@ -1,6 +1,6 @@
 """The store of budget counters that several processes share, in SQLite or PostgreSQL.
 
-A reservation is one transaction, which locks the counters in the order of `BudgetWindow.sort_key`. A thread
+A reservation is one transaction, which locks the counters in the order of `BudgetWindow.lock_order_key`. A thread
 writes the usage of finished requests in batches, and always before this process's next reservation. No
 commit waits for the disk: after a power failure, the counters may lack the last moments.
 """
@@ -26,8 +26,8 @@ from typing_extensions import override
 
 from backend.database import postgres
 from backend.database.budget_tables import COUNTERS, RESERVATIONS
-from backend.database.engine import make_sqlite_counter_engine
-from backend.utils.llm.budgets import NOTHING, BudgetWindow, Charge, Counter
+from backend.database.engine import make_sqlite_budget_engine
+from backend.utils.llm.budgets import NOTHING, BudgetCharge, BudgetCounter, BudgetWindow
 from backend.utils.llm.forks import ForkSafe
 from backend.utils.llm.state.budget_store import LATE_SECONDS, BudgetShortage, BudgetStoreUnreachableError
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from sqlalchemy import ColumnElement, Connection, Engine
 
-    from backend.background import BackgroundRunner
+    from backend.background import BackgroundTaskRunner
     from backend.utils.llm.state.budget_store import Reservation
 
 log = logging.getLogger(__name__)
@@ -125,29 +125,29 @@ class _Leases:
         self.forget = delete(RESERVATIONS).where(is_over, _R.amount == 0)
 
 
-def make_budget_store(path: Path, url: SecretStr | None) -> SqlBudgetStore:
-    """Make the store of the budget counters, in PostgreSQL if ``url`` is given, else in SQLite.
+def make_budget_store(sqlite_path: Path, postgres_url: SecretStr | None) -> SqlBudgetStore:
+    """Make the store of the budget counters: in PostgreSQL if ``postgres_url`` is given, else in SQLite.
 
     The caller closes the store.
 
     Args:
-        path: The SQLite file, whose tables must exist; ignored if ``url`` is given.
-        url: The URL of the PostgreSQL database; None for SQLite.
+        sqlite_path: The SQLite file, whose tables must exist. Not used with PostgreSQL.
+        postgres_url: The URL of the PostgreSQL database; None for SQLite.
 
     Raises:
-        UnusableDatabaseError: ``url`` is not a PostgreSQL URL.
+        UnusableDatabaseError: ``postgres_url`` is not a PostgreSQL URL.
     """
     made = (
-        make_sqlite_counter_engine(path)
-        if url is None
-        else postgres.make_postgres_counter_engine(url.get_secret_value())
+        make_sqlite_budget_engine(sqlite_path)
+        if postgres_url is None
+        else postgres.make_postgres_budget_engine(postgres_url.get_secret_value())
     )
     return SqlBudgetStore(made)
 
 
 @asynccontextmanager
 async def open_budget_store(
-    path: Path, url: SecretStr | None, background: BackgroundRunner
+    sqlite_path: Path, postgres_url: SecretStr | None, background: BackgroundTaskRunner
 ) -> AsyncIterator[SqlBudgetStore]:
     """Open the store of the budget counters, and close it when the context ends.
 
@@ -155,16 +155,16 @@ async def open_budget_store(
     than 400 days ago are deleted.
 
     Raises:
-        UnusableDatabaseError: ``url`` is not a PostgreSQL URL.
+        UnusableDatabaseError: ``postgres_url`` is not a PostgreSQL URL.
     """
-    store = make_budget_store(path, url)
+    store = make_budget_store(sqlite_path, postgres_url)
 
     async def drop_old() -> None:
         oldest = datetime.now(UTC) - KEPT
         await asyncio.to_thread(store.delete_counters_before, f"{oldest:%Y-%m-%d}")
 
     try:
-        async with background.run_repeatedly("budgets", drop_old, every=DAY_SECONDS):
+        async with background.run_repeatedly("budgets", drop_old, interval_s=DAY_SECONDS):
             yield store
     finally:
         await asyncio.to_thread(store.close)
@@ -203,17 +203,17 @@ class SqlBudgetStore(ForkSafe):
 
     # What calls do -------------------------------------------------------------------------------------------------
 
-    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | BudgetShortage:
-        """Reserve all charges of a request in one transaction.
+    def reserve(self, reservation: Reservation) -> tuple[BudgetCounter, ...] | BudgetShortage:
+        """Reserve all charges of a request in one transaction, and return the new counters.
 
-        If one does not fit, reserve nothing and return the shortage.
+        If a charge does not fit its budget, nothing is reserved, and the shortage is returned.
         """
-        stored = tuple(one._replace(window=_stored(one.window)) for one in reservation.charges)
+        stored = tuple(charge._replace(window=_stored(charge.window)) for charge in reservation.charges)
         self._flush()
         found = self._tried(asked := reservation._replace(charges=stored))
         if (
             isinstance(found, BudgetShortage)
-            and found.counter.can_reserve_later(found.charge)
+            and found.counter.could_reserve_when_idle(found.charge)
             and self._sweep()
         ):
             found = self._tried(asked)
@@ -222,7 +222,7 @@ class SqlBudgetStore(ForkSafe):
         return found
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """Record what a request ``used``, and release its reservation.
+        """Record what a request ``used`` of each reserved budget, and release its reservation.
 
         Returns at once: a background thread writes to the database.
         """
@@ -231,35 +231,36 @@ class SqlBudgetStore(ForkSafe):
             self._start()
         self._wake.set()
 
-    def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
-        """Read the counters of ``windows``. Windows that have no counter yet are left out."""
+    def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, BudgetCounter]:
+        """Read the counters of ``windows``. Windows that have no counter yet are not in the result."""
         self._flush()
         with self._transaction() as connection:
             rows = ((window, connection.execute(_READ, _key(_stored(window))).first()) for window in windows)
-            return {window: Counter(*row) for window, row in rows if row is not None}
+            return {window: BudgetCounter(*row) for window, row in rows if row is not None}
 
     # What operators do -----------------------------------------------------------------------------------------------
 
-    def known(self) -> Mapping[BudgetWindow, Counter]:
-        """Read every counter in the database, with the budget window that it belongs to."""
+    def known(self) -> Mapping[BudgetWindow, BudgetCounter]:
+        """Read all counters in the database, by budget window."""
         self._flush()
         with self._transaction() as connection:
             return {
-                _window(row): Counter(row.spent, row.reserved, row.raised) for row in connection.execute(_ALL)
+                _window(row): BudgetCounter(row.spent, row.reserved, row.raised)
+                for row in connection.execute(_ALL)
             }
 
-    def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
+    def raise_by(self, window: BudgetWindow, amount: int) -> BudgetCounter:
         """Raise the limit of ``window`` by ``amount`` (negative to lower it), and return the new counter."""
         self._flush()
         with self._transaction() as connection:
             return _changed(connection, _stored(window), raised=amount)
 
-    def reset(self, window: BudgetWindow) -> Counter:
+    def reset(self, window: BudgetWindow) -> BudgetCounter:
         """Set what was spent in ``window`` to zero, and return the new counter."""
         self._flush()
         with self._transaction() as connection:
             row = connection.execute(_RESET, _key(_stored(window))).first()
-            return NOTHING if row is None else Counter(*row)
+            return NOTHING if row is None else BudgetCounter(*row)
 
     def delete_counters_before(self, before: str) -> int:
         """Delete the counters of days and months that began before a date.
@@ -293,13 +294,13 @@ class SqlBudgetStore(ForkSafe):
 
     # Reservations ----------------------------------------------------------------------------------------------------
 
-    def _tried(self, reservation: Reservation) -> tuple[Counter, ...] | BudgetShortage:
+    def _tried(self, reservation: Reservation) -> tuple[BudgetCounter, ...] | BudgetShortage:
         try:
             return self._reserved(reservation)
         except _ShortageError as error:
             return error.shortage
 
-    def _reserved(self, reservation: Reservation) -> tuple[Counter, ...]:
+    def _reserved(self, reservation: Reservation) -> tuple[BudgetCounter, ...]:
         with self._transaction() as connection:
             taken = tuple(_taken(connection, charge) for charge in reservation.charges)
             lease = int(reservation.seconds * _SECOND)
@@ -307,11 +308,11 @@ class SqlBudgetStore(ForkSafe):
                 {
                     "id": reservation.id,
                     "place": place,
-                    "amount": one.amount,
+                    "amount": charge.amount,
                     "lease": lease,
-                    **one.window._asdict(),
+                    **charge.window._asdict(),
                 }
-                for place, one in enumerate(reservation.charges)
+                for place, charge in enumerate(reservation.charges)
             ]
             connection.execute(self._leases.hold, rows)
             return taken
@@ -341,7 +342,7 @@ class SqlBudgetStore(ForkSafe):
                     raise
 
     def _settled(self, batch: Sequence[_Ended]) -> None:
-        used = {one.reservation.id: one.used for one in batch}
+        used = {ended.reservation.id: ended.used for ended in batch}
         with self._transaction() as connection:
             rows = connection.execute(_SETTLE, {"ids": list(used)}).all()
             _apply(connection, ((_window(row), used[row.id][row.place], -row.amount) for row in rows))
@@ -389,7 +390,7 @@ class SqlBudgetStore(ForkSafe):
             raise BudgetStoreUnreachableError(type(error.orig).__name__) from error
 
 
-def _taken(connection: Connection, charge: Charge) -> Counter:
+def _taken(connection: Connection, charge: BudgetCharge) -> BudgetCounter:
     """Reserve ``charge`` in its counter.
 
     Raises:
@@ -400,10 +401,10 @@ def _taken(connection: Connection, charge: Charge) -> Counter:
     counter = NOTHING
     for _ in range(_LOOKS):
         if (row := connection.execute(_TAKE, wanted).first()) is not None:
-            return Counter(*row)
+            return BudgetCounter(*row)
         if (found := connection.execute(_READ, key).first()) is None:
             _make(connection, charge.window)
-        elif not (counter := Counter(*found)).can_reserve(charge):
+        elif not (counter := BudgetCounter(*found)).can_reserve(charge):
             break
     raise _ShortageError(BudgetShortage(charge, counter))
 
@@ -421,20 +422,20 @@ def _apply(connection: Connection, changes: Iterable[tuple[BudgetWindow, int, in
     for window, spent, reserved in changes:
         before = total.get(window, (0, 0))
         total[window] = before[0] + spent, before[1] + reserved
-    for window in sorted(total, key=lambda one: one.sort_key):
+    for window in sorted(total, key=lambda window: window.lock_order_key):
         _changed(connection, window, spent=total[window][0], reserved=total[window][1])
 
 
 def _changed(
     connection: Connection, window: BudgetWindow, spent: int = 0, reserved: int = 0, raised: int = 0
-) -> Counter:
+) -> BudgetCounter:
     key = _key(window)
     change = {**key, "by_spent": spent, "by_reserved": reserved, "by_raised": raised}
     row = connection.execute(_CHANGE, change).first()
     if row is None:
         _make(connection, window)
         row = connection.execute(_CHANGE, change).one()
-    return Counter(*row)
+    return BudgetCounter(*row)
 
 
 def _window(row: Any) -> BudgetWindow:

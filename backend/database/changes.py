@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from backend.background import BackgroundRunner
+    from backend.background import BackgroundTaskRunner
 
     ChangeCallback = Callable[[], Awaitable[object]]
 
@@ -36,9 +36,9 @@ Topic = Literal["keys", "overrides", "tokens"]
 
 
 async def announce_change(session: AsyncSession, topic: Topic) -> None:
-    """Notify all processes that data of ``topic`` have changed.
+    """Notify all processes, when the transaction is committed, that data of ``topic`` have changed.
 
-    They are notified when the transaction is committed. Does nothing with SQLite.
+    Does nothing with SQLite.
     """
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(select(func.pg_notify(CHANNEL, topic)))
@@ -56,15 +56,14 @@ class ChangeListener:
         self._looks: dict[str, list[ChangeCallback]] = defaultdict(list)
 
     def subscribe(self, topic: Topic, callback: ChangeCallback) -> None:
-        """Have ``callback`` called after each change of ``topic``.
+        """Have ``callback`` called after each change of ``topic``, and after each connect or reconnect.
 
-        All callbacks are also called after each connect or reconnect, because notifications may have been missed
-        before.
+        Notifications may have been missed while there was no connection.
         """
         self._looks[topic].append(callback)
 
     @asynccontextmanager
-    async def listen(self, background: BackgroundRunner) -> AsyncIterator[None]:
+    async def listen(self, background: BackgroundTaskRunner) -> AsyncIterator[None]:
         """Listen for notifications, and call the callbacks, while the context lasts. Does nothing with SQLite."""
         if self._url is None:
             yield
@@ -75,7 +74,7 @@ class ChangeListener:
             await _unless(over, self._hear(notifications))
 
         try:
-            async with background.run_repeatedly("database.changes", hear, every=0.05):
+            async with background.run_repeatedly("database.changes", hear, interval_s=0.05):
                 try:
                     yield
                 finally:
@@ -87,7 +86,7 @@ class ChangeListener:
         """Listen for a while. On a new connection notifications may have been missed, so every callback is called."""
         if await notifications.connect():
             await self._look(*get_args(Topic))
-        async for topic in notifications.receive_for(SECONDS):
+        async for topic in notifications.receive_notifications(SECONDS):
             await self._look(topic)
 
     async def _look(self, *topics: str) -> None:

@@ -42,15 +42,15 @@ class DatabaseStatus(NamedTuple):
     now: datetime | None = None
 
 
-async def examine_database(settings: Settings) -> DatabaseStatus:
-    """Report the state of the database that ``settings`` name. Only reads: nothing is created or migrated."""
+async def read_database_status(settings: Settings) -> DatabaseStatus:
+    """Read the state of the database that is configured in ``settings``. Nothing is created or migrated."""
     url = settings.database_url
     return _sqlite(settings.database_path) if url is None else await _postgres(url.get_secret_value())
 
 
 def _sqlite(path: Path) -> DatabaseStatus:
     there = path.exists()
-    holder = path if there else next(one for one in path.absolute().parents if one.exists())
+    holder = path if there else next(parent for parent in path.absolute().parents if parent.exists())
     if not os.access(holder, os.W_OK):
         return DatabaseStatus(str(path), there, f"{holder} cannot be written")
     if not there:

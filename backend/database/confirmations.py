@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from backend.agents.confirmations import Confirmation
 from backend.database.agent_tables import CONFIRMATIONS, IS_EXECUTING, IS_OPEN, IS_PENDING
-from backend.database.audit import record_events
+from backend.database.audit import record_audit_events
 from backend.ledger.audit import SYSTEM, AuditEvent
 
 if TYPE_CHECKING:
@@ -46,14 +46,21 @@ class SqlConfirmationStore:
     def __init__(self, transactions: TransactionRunner) -> None:
         self._transactions = transactions
 
-    async def add(self, one: Confirmation) -> bool:
-        """Store a new confirmation; False if the run already has a confirmation for the same call and number."""
-        kind: Kind = "agent.asked" if one.state == "pending" else "agent.recorded"
-        actor = one.user_id if one.state == "pending" else SYSTEM
+    async def add(self, confirmation: Confirmation) -> bool:
+        """Store a new confirmation; False if one with the same run, call and number is already stored."""
+        kind: Kind = "agent.asked" if confirmation.state == "pending" else "agent.recorded"
+        actor = confirmation.user_id if confirmation.state == "pending" else SYSTEM
 
         def add(connection: Connection) -> None:
-            connection.execute(_ADD, one._asdict())
-            record_events(connection, [AuditEvent(one.asked_at, actor, kind, one.id, one.audit_fields())])
+            connection.execute(_ADD, confirmation._asdict())
+            record_audit_events(
+                connection,
+                [
+                    AuditEvent(
+                        confirmation.asked_at, actor, kind, confirmation.id, confirmation.audit_fields()
+                    )
+                ],
+            )
 
         try:
             await self._transactions.run(add)
@@ -67,24 +74,20 @@ class SqlConfirmationStore:
         return found[0] if found else None
 
     async def record_denied_access(self, owner: DataOwner, confirmation_id: str, now: int) -> None:
-        """Write an audit entry: ``owner`` asked for a confirmation of another owner.
-
-        Does nothing if the id is unknown.
-        """
+        """Record in the audit trail that ``owner`` asked for another owner's confirmation. Ignores unknown ids."""
 
         def deny(connection: Connection) -> None:
             if connection.scalar(_EXISTS, {"id": confirmation_id}) is not None:
-                record_events(connection, [AuditEvent(now, owner.user_id, "agent.denied", confirmation_id)])
+                record_audit_events(
+                    connection, [AuditEvent(now, owner.user_id, "agent.denied", confirmation_id)]
+                )
 
         await self._transactions.run(deny)
 
     async def apply_change(
         self, owner: DataOwner, confirmation_id: str, change: StateChange
     ) -> Confirmation | None:
-        """Change the confirmation if the conditions in ``change`` hold.
-
-        Returns the changed confirmation; None if nothing was changed.
-        """
+        """Change the confirmation if the conditions in ``change`` hold, and return it; else return None."""
         wanted = (
             update(CONFIRMATIONS)
             .where(*_of(owner, confirmation_id), *_conditions(change))
@@ -98,7 +101,9 @@ class SqlConfirmationStore:
                 return None
             one = Confirmation._make(row)
             details = {**one.audit_fields(), **change.details}
-            record_events(connection, [AuditEvent(change.at, change.actor, change.kind, one.id, details)])
+            record_audit_events(
+                connection, [AuditEvent(change.at, change.actor, change.kind, one.id, details)]
+            )
             return one
 
         return await self._transactions.run(make)
@@ -117,8 +122,8 @@ class SqlConfirmationStore:
     async def list_overdue(self, now: int, limit: int) -> Sequence[Confirmation]:
         """List confirmations of all owners whose deadline has passed at ``now`` (microseconds since 1970).
 
-        These are at most ``limit`` pending confirmations that have expired, and at most ``limit`` executing ones
-        without a result in time.
+        At most ``limit`` of them are pending and have expired, and at most ``limit`` are executing and have no
+        result in time.
         """
         expired = await self._all(_EXPIRED, {"now": now, "most": limit})
         return [*expired, *await self._all(_LEFT, {"now": now, "most": limit})]

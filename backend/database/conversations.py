@@ -28,9 +28,14 @@ from typing_extensions import override
 
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.journal import CONVERSATION
-from backend.conversations.store import Conversation, ConversationPage, InvalidCursorError, Summary
+from backend.conversations.store import (
+    Conversation,
+    ConversationPage,
+    ConversationSummary,
+    InvalidCursorError,
+)
 from backend.conversations.transcript import run_in_thread_if_long
-from backend.database.dialects import insert_into, is_postgres, sql_text_from_utf8, take_transaction_lock
+from backend.database.dialects import acquire_exclusive_lock, decode_utf8_in_sql, is_postgres, make_insert
 from backend.database.faults import is_database_unavailable
 from backend.database.one_trip import CompiledSelect
 from backend.database.tables import ConversationRow
@@ -73,20 +78,20 @@ _READ_AT_ONCE: Final = 16 * 1024
 class SqlConversationStore:
     """A `ConversationStore` in SQLite or PostgreSQL.
 
-    Lists use keyset pagination, so every page costs the same, however old its conversations are.
+    Lists use keyset pagination, so the first and the last page cost the same.
 
     Args:
         sessions: Opens sessions on the database.
-        transacting: Runs the transactions that store new conversations.
+        transactions: Runs the transactions that store new conversations.
     """
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession], transacting: TransactionRunner) -> None:
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], transactions: TransactionRunner) -> None:
         self._sessions = sessions
-        self._transacting = transacting
+        self._transacting = transactions
         self._engine: AsyncEngine = sessions.kw["bind"]
         self._insert = (
-            insert_into(self._engine, ConversationRow)
-            .values(document=sql_text_from_utf8(self._engine, bindparam("json", type_=LargeBinary)))
+            make_insert(self._engine, ConversationRow)
+            .values(document=decode_utf8_in_sql(self._engine, bindparam("json", type_=LargeBinary)))
             .on_conflict_do_nothing()
         )
 
@@ -106,7 +111,7 @@ class SqlConversationStore:
 
     async def get(self, owner: DataOwner, conversation_id: str) -> Conversation | None:
         """Return the conversation with the given id; None if it does not exist, or belongs to another user."""
-        document = await _DOCUMENT.fetch_first(
+        document = await _DOCUMENT.fetch_first_value(
             self._engine, id=conversation_id, user_id=owner.user_id, tenant_id=owner.tenant_id
         )
         if not document or len(document) <= _READ_AT_ONCE:
@@ -136,10 +141,10 @@ class SqlConversationStore:
         return _page(found, limit)
 
     async def add_action_item(self, owner: DataOwner, conversation_id: str, item: ActionItem) -> bool:
-        """Add an action item to a conversation; False if it does not exist, or belongs to another user."""
+        """Add an action item to a conversation; False if the user has no such conversation."""
         mine = _its(owner, conversation_id)
         async with self._sessions.begin() as session:
-            await take_transaction_lock(session)
+            await acquire_exclusive_lock(session)
             document = await session.scalar(select(ConversationRow.document).where(*mine))
             if document is None:
                 return False
@@ -147,12 +152,12 @@ class SqlConversationStore:
             await session.execute(
                 update(ConversationRow)
                 .where(*mine)
-                .values(document=sql_text_from_utf8(session, literal(changed, LargeBinary)))
+                .values(document=decode_utf8_in_sql(session, literal(changed, LargeBinary)))
             )
         return True
 
     async def delete(self, owner: DataOwner, conversation_id: str) -> bool:
-        """Delete the conversation for good; False if it does not exist, or belongs to another user."""
+        """Delete the conversation for good; False if the user has no such conversation."""
         gone = delete(ConversationRow).where(*_its(owner, conversation_id)).returning(ConversationRow.id)
         async with self._sessions.begin() as session:
             found = await session.scalar(gone)
@@ -169,7 +174,7 @@ class _Place:
     id: str
 
     @classmethod
-    def of(cls, summary: Summary) -> _Place:
+    def of(cls, summary: ConversationSummary) -> _Place:
         return cls(summary.created_at, summary.id)
 
     @classmethod
@@ -234,5 +239,5 @@ def _newest_first(owner: DataOwner, session: AsyncSession) -> Select[str]:
 
 
 def _page(documents: Sequence[str], limit: int) -> ConversationPage:
-    items = tuple(Summary.model_validate_json(document) for document in documents[:limit])
+    items = tuple(ConversationSummary.model_validate_json(document) for document in documents[:limit])
     return ConversationPage(items, str(_Place.of(items[-1])) if len(documents) > limit else None)

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from backend.database.file import DatabaseFile
 from backend.database.migrations import upgrade
-from backend.database.probe import check_integrity
+from backend.database.probe import check_sqlite_integrity
 from backend.database.sqlite_transactions import BUSY_SECONDS, SqliteTransactionRunner
 from backend.utils.llm.forks import ForkSafe
 
@@ -42,8 +42,8 @@ class UnusableDatabaseError(Exception):
         super().__init__(f"The database {place} cannot be used: {why}.")
 
 
-class LostDatabaseError(OperationalError):
-    """The SQLite file was deleted or replaced while in use. Anything written to it would be lost."""
+class DatabaseFileLostError(OperationalError):
+    """The SQLite file was deleted or replaced while in use. What is written now would be lost."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(None, None, sqlite3.OperationalError(fault))
@@ -62,7 +62,7 @@ class SqliteEngine(AsyncEngine):
 
     def __init__(self, engine: Engine, path: Path) -> None:
         super().__init__(engine)
-        self.transactions = SqliteTransactionRunner(make_blocking_sqlite_engine(path))
+        self.transactions = SqliteTransactionRunner(make_sync_sqlite_engine(path))
 
     @override
     @asynccontextmanager
@@ -80,9 +80,9 @@ class SqliteEngine(AsyncEngine):
 
 @asynccontextmanager
 async def open_and_migrate_sqlite(path: Path) -> AsyncIterator[AsyncEngine]:
-    """Open an engine on the SQLite file ``path``, create the file and migrate the tables if needed.
+    """Open an engine on the SQLite file ``path``. The file is created and its tables are migrated if needed.
 
-    The engine is closed when the context ends.
+    The engine is disposed of when the context ends.
 
     Raises:
         UnusableDatabaseError: The database cannot be created or read.
@@ -115,7 +115,7 @@ def make_engine(path: Path) -> SqliteEngine:
     """Make an asynchronous engine on the SQLite file ``path``. The file and its folder are created if missing.
 
     The caller disposes of the engine. If the file is deleted or replaced later, connecting and committing
-    raise `LostDatabaseError`.
+    raise `DatabaseFileLostError`.
 
     Raises:
         OSError: The file cannot be created.
@@ -133,8 +133,8 @@ def make_engine(path: Path) -> SqliteEngine:
     return SqliteEngine(engine.sync_engine, path)
 
 
-def make_blocking_sqlite_engine(path: Path) -> Engine:
-    """Make a synchronous engine on the SQLite file ``path``. Otherwise like `make_sqlite_engine`.
+def make_sync_sqlite_engine(path: Path) -> Engine:
+    """Make a synchronous engine on the SQLite file ``path``. Otherwise like `make_engine`.
 
     Raises:
         OSError: The file cannot be created.
@@ -146,7 +146,7 @@ def make_blocking_sqlite_engine(path: Path) -> Engine:
     return engine
 
 
-def make_sqlite_counter_engine(path: Path) -> Engine:
+def make_sqlite_budget_engine(path: Path) -> Engine:
     """Make a synchronous engine on the SQLite file ``path``, for the budget counters.
 
     Every transaction takes the write lock at its beginning. A commit does not wait for the disk.
@@ -166,7 +166,7 @@ def make_sqlite_counter_engine(path: Path) -> Engine:
 def _watch(engine: Engine, file: DatabaseFile, prepare: Callable[[Any], None]) -> None:
     def look(*_: object) -> None:
         if (fault := file.find_fault()) is not None:
-            raise LostDatabaseError(fault)
+            raise DatabaseFileLostError(fault)
 
     def name(_dialect: object, _record: object, arguments: list[Any], named: dict[str, Any]) -> None:
         look()
@@ -181,7 +181,7 @@ def _watch(engine: Engine, file: DatabaseFile, prepare: Callable[[Any], None]) -
 
 async def _upgraded(engine: AsyncEngine, path: Path) -> None:
     try:
-        await asyncio.to_thread(check_integrity, path, _READ_AT_START)
+        await asyncio.to_thread(check_sqlite_integrity, path, _READ_AT_START)
         await upgrade(engine)
     except sqlite3.Error as error:
         raise UnusableDatabaseError(path, str(error)) from error

@@ -23,10 +23,9 @@ BATCH: Final = 10_000
 async def export_ledger_rows(
     engine: AsyncEngine, period: UsagePeriod
 ) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
-    """Read all ledger rows of the days in ``period``, in batches of at most 10,000.
+    """Read all ledger rows of the days in ``period``, in no particular order, in batches of at most 10,000.
 
-    One batch is in memory at a time. Each row is a tuple with the values of `COLUMNS`. The order of the rows
-    is not defined.
+    One batch is in memory at a time. Each row is a tuple with the values of `COLUMNS`.
 
     Raises:
         StoreUnreachableError: The database cannot be reached.

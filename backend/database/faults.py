@@ -11,8 +11,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 def is_database_unavailable(error: Exception) -> bool:
     """Whether ``error`` means that the database cannot be used now, and not that the statement is wrong.
 
-    A database cannot be used if it is locked, full, read-only, missing, replaced or damaged, or has no free
-    connection.
+    It may be locked, full, read-only, missing, replaced or damaged, or have no free connection.
     """
     # One that is damaged is told by the base of all errors itself.
     unusable = OperationalError | NoConnectionError | sqlite3.OperationalError

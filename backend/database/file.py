@@ -24,10 +24,9 @@ _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFile:
-    """An SQLite file. `find_fault` tells whether it was deleted or replaced, by its device and inode.
+    """An SQLite file, identified by device and inode. `find_fault` tells whether it was deleted or replaced.
 
-    The check is needed because a connection goes on writing to a deleted file, and everything written is
-    lost.
+    The check is needed because a connection goes on writing to a deleted file, and what it writes is lost.
     """
 
     path: Path
@@ -36,7 +35,7 @@ class DatabaseFile:
 
     @classmethod
     def create_if_missing(cls, path: Path) -> DatabaseFile:
-        """Return the file at ``path``. If it is missing, it is created with its folder, readable by its owner only.
+        """Return the file at ``path``. A missing file is created with its folder, readable by its owner only.
 
         If other users can read or write an existing file, their permissions are removed, with a warning in the
         log. The permissions of an existing folder are not changed.
@@ -84,9 +83,7 @@ def _take_from_others(path: Path) -> None:
 
 
 def reserve_disk_space(descriptor: int, start: int, size: int) -> None:
-    """Allocate ``size`` bytes of a file from the offset ``start`` on.
-
-    A later write to them does not fail for lack of disk space.
+    """Allocate disk space for ``size`` bytes of a file, from the offset ``start`` on, for later writes.
 
     Raises:
         OSError: There is not enough disk space.
@@ -96,10 +93,10 @@ def reserve_disk_space(descriptor: int, start: int, size: int) -> None:
     except (AttributeError, OSError) as error:  # macOS has no such call
         if isinstance(error, OSError) and error.errno not in _CANNOT:
             raise
-        write_all(descriptor, bytes(size), start)
+        write_all_bytes(descriptor, bytes(size), start)
 
 
-def write_all(descriptor: int, content: bytes, offset: int) -> None:
+def write_all_bytes(descriptor: int, content: bytes, offset: int) -> None:
     """Write all of ``content`` to the file at ``offset``, even if the system needs several calls for it.
 
     Raises:

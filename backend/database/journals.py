@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import ValidationError
 
 from backend.conversations.errors import StorageUnavailableError
-from backend.conversations.journal import JournalClaim
+from backend.conversations.journal import JournalHeader
 from backend.database.engine import UnusableDatabaseError
-from backend.database.file import reserve_disk_space, write_all
+from backend.database.file import reserve_disk_space, write_all_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,15 +73,14 @@ class FileJournalStore:
             opening.add_done_callback(_close_again)
             raise
 
-    async def read_finished(self, conversation_id: str) -> bytes | None:
-        """Read a finished conversation from its journal, as JSON; None if the journal has none. No lock is needed."""
+    async def read_finished_conversation(self, conversation_id: str) -> bytes | None:
+        """Read a finished conversation from its journal, as JSON; None if there is none. No lock is needed."""
         return await asyncio.to_thread(_finished, self._folder, conversation_id)
 
-    async def list_abandoned(self, older_than_s: float) -> Sequence[str]:
-        """List the journals that are finished, or older than the given seconds, and that nobody has open.
+    async def list_abandoned_ids(self, older_than_s: float) -> Sequence[str]:
+        """List the ids of conversations whose journal is finished or older than ``older_than_s`` seconds.
 
-        Returns:
-            The ids of their conversations.
+        Journals that a process has open are left out.
         """
         return await asyncio.to_thread(_abandoned, self._folder, older_than_s)
 
@@ -89,7 +88,7 @@ class FileJournalStore:
 class FileJournal:
     """A `Journal` in a file.
 
-    Each line has a name, a blank and a value; the bytes after the last line are reserved disk space.
+    Each line is a name, a space and a value; the bytes after the last line are reserved disk space.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -99,17 +98,17 @@ class FileJournal:
         self._turn = asyncio.Lock()
 
     @property
-    def claim(self) -> JournalClaim | None:
-        """The claim: which transcript the journal is for. None in a new journal."""
-        return JournalClaim.model_validate_json(self._lines[_CLAIM]) if _CLAIM in self._lines else None
+    def header(self) -> JournalHeader | None:
+        """Identifies the transcript that the journal is for; None in a new journal."""
+        return JournalHeader.model_validate_json(self._lines[_CLAIM]) if _CLAIM in self._lines else None
 
     @property
-    def conversation(self) -> bytes | None:
+    def finished_conversation(self) -> bytes | None:
         """The finished conversation as JSON; None while it is in progress."""
         return self._lines.get(_CONVERSATION)
 
     @property
-    def age_s(self) -> float:
+    def seconds_since_write(self) -> float:
         """Seconds since the journal was last written."""
         return _age(self._descriptor)
 
@@ -117,28 +116,23 @@ class FileJournal:
         """Return the model's answer for ``feature`` that is in the journal, as JSON; None if there is none."""
         return self._lines.get(feature)
 
-    async def reserve_space(self, claim: JournalClaim, room: int) -> None:
-        """Reserve ``room`` bytes of disk space, and write the claim to the journal.
-
-        Called before the first paid call.
+    async def reserve_space(self, header: JournalHeader, size_bytes: int) -> None:
+        """Reserve ``size_bytes`` of disk space, and write ``header``. Called before the first paid model call.
 
         Raises:
             StorageUnavailableError: There is not enough disk space, or there are too many journals.
         """
-        await self._serially(lambda: self._begin(claim, room))
+        await self._serially(lambda: self._begin(header, size_bytes))
 
     async def write_answer(self, feature: str, answer: bytes) -> None:
-        """Append the model's answer for ``feature`` to the journal.
-
-        If that fails, a warning is logged and nothing is raised.
-        """
+        """Append the model's answer for ``feature`` to the journal. A failure is logged as a warning, not raised."""
         try:
             await self._serially(lambda: self._write(feature, answer))
         except StorageUnavailableError as error:
             log.warning("conversations.answer_not_kept conversation=%s: %s", self._path.name, error.__cause__)
 
     async def write_conversation(self, conversation: bytes) -> None:
-        """Append the finished conversation, as JSON, to the journal. Once this returns, it survives a crash.
+        """Append the finished conversation, as JSON, to the journal. It survives a crash once this method returns.
 
         Raises:
             StorageUnavailableError: The journal cannot be written.
@@ -151,7 +145,7 @@ class FileJournal:
 
     async def close(self) -> None:
         """Close the file and release its lock. The file is deleted if the journal is empty or was removed."""
-        await self._serially(self.close_blocking)
+        await self._serially(self.close_sync)
 
     async def _serially(self, work: Callable[[], T]) -> T:
         """Run ``work`` in a thread, one at a time, and to its end even if the caller is cancelled."""
@@ -162,7 +156,7 @@ class FileJournal:
 
         return await asyncio.shield(asyncio.ensure_future(alone()))
 
-    def _begin(self, claim: JournalClaim, room: int) -> None:
+    def _begin(self, claim: JournalHeader, room: int) -> None:
         with _faults():
             if len(_entries(self._path.parent)) > MOST:
                 raise OSError(f"more than {MOST} conversations wait to be stored")
@@ -177,7 +171,7 @@ class FileJournal:
         """
         line = b"%s %s\n" % (word.encode(), value)
         with _faults():
-            write_all(self._descriptor, line + _END, self._end)
+            write_all_bytes(self._descriptor, line + _END, self._end)
             if is_synced:
                 os.fsync(self._descriptor)
             if not _is_at(self._path, self._descriptor):
@@ -185,7 +179,7 @@ class FileJournal:
         self._end += len(line)
         self._lines[word] = value
 
-    def close_blocking(self) -> None:
+    def close_sync(self) -> None:
         """Do the same as `close`, but synchronously, in the calling thread."""
         try:
             with _faults():
@@ -220,12 +214,12 @@ def _open(folder: Path, conversation_id: str) -> FileJournal | None:
 def _close_again(opening: asyncio.Future[FileJournal | None]) -> None:
     """Close a journal whose caller was cancelled while it was opened."""
     if opening.exception() is None and (journal := opening.result()) is not None:
-        journal.close_blocking()
+        journal.close_sync()
 
 
 def _abandoned(folder: Path, older: float) -> list[str]:
     with _faults():
-        return [one.name for one in _entries(folder) if _is_abandoned(one.path, older)]
+        return [entry.name for entry in _entries(folder) if _is_abandoned(entry.path, older)]
 
 
 def _is_abandoned(path: str, older: float) -> bool:
@@ -273,7 +267,7 @@ def _is_claim(content: bytes | None) -> bool:
     if content is None:
         return False
     try:
-        JournalClaim.model_validate_json(content)
+        JournalHeader.model_validate_json(content)
     except ValidationError:
         return False
     return True
@@ -281,7 +275,7 @@ def _is_claim(content: bytes | None) -> bool:
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        return [one for one in entries if _ID.fullmatch(one.name)]
+        return [entry for entry in entries if _ID.fullmatch(entry.name)]
 
 
 def _content(descriptor: int) -> bytes:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, literal, or_, select, update
 
 from backend.access import DataOwner
-from backend.database.audit import record_event
+from backend.database.audit import record_audit_event
 from backend.database.changes import announce_change
-from backend.database.dialects import insert_into, take_transaction_lock
+from backend.database.dialects import acquire_exclusive_lock, make_insert
 from backend.database.tables import (
     KeyNotificationRow,
     KeyRemovalRow,
@@ -25,7 +25,7 @@ from backend.keys.errors import MasterKeyError
 from backend.keys.problem import KeyProblem
 from backend.keys.signing import ConfirmationSigner
 from backend.keys.store import KeyRemoval, KeyVersion
-from backend.keys.vault import EncryptedKey, KeyIdentity, OwnServer
+from backend.keys.vault import EncryptedKey, KeyIdentity, OwnEndpointConfig
 from backend.ledger.audit import SYSTEM
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ _REMOVED: Final = (
 class SqlKeyStore:
     """A `KeyStore` in SQLite or PostgreSQL, without a cache: a removed key is gone for all processes.
 
-    Removed keys are also erased from SQLite's write-ahead log: at once, or some seconds later while others
-    are reading it.
+    Removed keys are also erased from SQLite's write-ahead log, within seconds if the log is in use.
     """
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
@@ -61,25 +60,30 @@ class SqlKeyStore:
         self._transactions = get_transaction_runner(sessions.kw["bind"])
 
     async def add_version(
-        self, place: KeyIdentity, seal: VersionFactory, *, now: datetime, until: datetime
+        self,
+        identity: KeyIdentity,
+        make_version: VersionFactory,
+        *,
+        now: datetime,
+        previous_valid_until: datetime,
     ) -> KeyVersion:
-        """Store the new key version that ``seal`` makes, and delete all versions that have expired.
+        """Store the new key version that ``make_version`` returns, and delete all versions that have expired.
 
-        The previous version stays valid until ``until``, and older versions are deleted. The change is recorded
-        in the audit trail.
+        The previous version stays valid until ``previous_valid_until``; older ones are deleted. The change is
+        recorded in the audit trail.
         """
-        row, mine = UserKeyRow, _versions(DataOwner(place.user_id, place.tenant_id), place.provider)
-        ends = and_(mine, row.valid_until.is_not(None)) if until > now else mine
+        row, mine = UserKeyRow, _versions(DataOwner(identity.user_id, identity.tenant_id), identity.provider)
+        ends = and_(mine, row.valid_until.is_not(None)) if previous_valid_until > now else mine
         async with self._sessions.begin() as session:
-            await take_transaction_lock(session)
+            await acquire_exclusive_lock(session)
             removed = await _remove(session, or_(ends, row.valid_until <= now), now)
-            left = update(row).where(mine).values(valid_until=until).returning(row.id)
-            await _note_removals(session, await session.scalars(left), until)
-            key = seal((await session.scalar(select(row.id).limit(1))) is not None)
+            left = update(row).where(mine).values(valid_until=previous_valid_until).returning(row.id)
+            await _note_removals(session, await session.scalars(left), previous_valid_until)
+            key = make_version((await session.scalar(select(row.id).limit(1))) is not None)
             session.add(_row(key))
             await session.flush()
-            await _tell_of_ends(session, removed, now, place.user_id)
-            await _tell(session, "key.added", key.place, now, place.user_id)
+            await _tell_of_ends(session, removed, now, identity.user_id)
+            await _tell(session, "key.added", key.place, now, identity.user_id)
         if removed:
             await erase_deleted_data(self._sessions, UserKeyRow.__tablename__)
         return key
@@ -97,31 +101,31 @@ class SqlKeyStore:
             found = await session.execute(query)
             return [_kept(key)._replace(house_fallback=bool(chosen)) for key, chosen in found]
 
-    async def remove(self, owner: DataOwner, provider: str, now: datetime) -> bool:
+    async def remove_key(self, owner: DataOwner, provider: str, now: datetime) -> bool:
         """Delete every version of ``owner``'s key for ``provider``; False if there was none.
 
         Recorded in the audit trail.
         """
         async with self._sessions.begin() as session:
-            await take_transaction_lock(session)
+            await acquire_exclusive_lock(session)
             removed = await _remove(session, _versions(owner, provider), now)
             await _tell_of_ends(session, removed, now, owner.user_id)
         if removed:
             await erase_deleted_data(self._sessions, UserKeyRow.__tablename__)
         return bool(removed)
 
-    async def list_removals(self, after: int) -> Sequence[KeyRemoval]:
-        """List the removals and replacements of keys with a number above ``after``, in ascending order."""
+    async def list_removals(self, after_number: int) -> Sequence[KeyRemoval]:
+        """List the removals and replacements of keys whose number is above ``after_number``, in ascending order."""
 
         def read(connection: Connection) -> list[KeyRemoval]:
-            return [KeyRemoval(*found) for found in connection.execute(_REMOVED, {"after": after})]
+            return [KeyRemoval(*found) for found in connection.execute(_REMOVED, {"after": after_number})]
 
         return await self._transactions.run_read_only(read)
 
     async def set_house_fallback(self, owner: DataOwner, *, house_fallback: bool) -> None:
         """Store whether the operator's keys may pay for ``owner``'s calls when ``owner``'s own keys cannot."""
         async with self._sessions.begin() as session:
-            new = insert_into(session, UserKeySettingsRow).values(
+            new = make_insert(session, UserKeySettingsRow).values(
                 **owner._asdict(), house_fallback=house_fallback
             )
             change = new.on_conflict_do_update(
@@ -135,13 +139,13 @@ class SqlKeyStore:
             row = await session.get(UserKeySettingsRow, (owner.user_id, owner.tenant_id))
         return row is not None and row.house_fallback
 
-    async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        """Set the time of the last use of the key versions in ``rows`` (row ids).
+    async def record_use(self, row_ids: Collection[str], now: datetime) -> None:
+        """Set the time of the last use of the key versions with the ids ``row_ids`` to ``now``.
 
-        A key's first use of a day goes into the audit trail.
+        A key's first use of a day is recorded in the audit trail.
         """
         key, day = UserKeyRow, now.replace(hour=0, minute=0, second=0, microsecond=0)
-        change = update(key).where(key.id.in_(rows)).values(last_used_at=now)
+        change = update(key).where(key.id.in_(row_ids)).values(last_used_at=now)
         not_today = or_(key.last_used_at.is_(None), key.last_used_at < day)
         async with self._sessions.begin() as session:
             first = (await session.scalars(change.where(not_today).returning(key))).all()
@@ -149,8 +153,8 @@ class SqlKeyStore:
             for row in first:
                 await _tell(session, "key.used", _kept(row).place, now, row.user_id)
 
-    async def record_problem(self, row: str, problem: KeyProblem) -> bool:
-        """Store that a provider refuses the key version with the id ``row``, and why.
+    async def record_problem(self, row_id: str, problem: KeyProblem) -> bool:
+        """Store that a provider refuses the key version ``row_id``, and why.
 
         Returns:
             Whether to notify the owner: True once per reason and day. False if the version no longer exists.
@@ -158,7 +162,7 @@ class SqlKeyStore:
         key, since = UserKeyRow, literal(problem.since, UtcDateTime)
         change = (
             update(key)
-            .where(key.id == row)
+            .where(key.id == row_id)
             .values(
                 trouble_reason=problem.reason,
                 trouble_endpoint=problem.endpoint,
@@ -169,26 +173,28 @@ class SqlKeyStore:
         async with self._sessions.begin() as session:
             if (await session.execute(change.returning(key.id))).first() is None:
                 return False
-            return (await session.execute(_new_notice(session, row, problem))).first() is not None
+            return (await session.execute(_new_notice(session, row_id, problem))).first() is not None
 
-    async def record_success(self, row: str, endpoint: str) -> None:
-        """Clear the problem of the key version ``row``, if a successful call at ``endpoint`` shows that it is over."""
+    async def clear_resolved_problem(self, row_id: str, endpoint: str) -> None:
+        """Clear the problem of the key version ``row_id`` if a successful call at ``endpoint`` shows it is over."""
         key = UserKeyRow
         ends = or_(key.trouble_reason != "no_access", key.trouble_endpoint == endpoint)
-        change = update(key).where(key.id == row, ends)
+        change = update(key).where(key.id == row_id, ends)
         nothing = dict.fromkeys(("trouble_reason", "trouble_endpoint", "trouble_since", "trouble_last"))
         async with self._sessions.begin() as session:
             await session.execute(change.values(nothing))
 
-    async def rewrap_all(self, renew: VersionUpdater) -> int:
-        """Pass every key version to ``renew``, and store the versions that it returns with a new master key.
+    async def rewrap_all_data_keys(self, rewrap_versions: VersionUpdater) -> int:
+        """Pass all key versions to ``rewrap_versions``, and store those that it returns, with a new master key.
 
         Returns:
             How many versions were stored.
         """
         async with self._sessions.begin() as session:
-            await take_transaction_lock(session)
-            renewed = list(renew([_kept(found) for found in await session.scalars(select(UserKeyRow))]))
+            await acquire_exclusive_lock(session)
+            renewed = list(
+                rewrap_versions([_kept(found) for found in await session.scalars(select(UserKeyRow))])
+            )
             for key in renewed:
                 change = update(UserKeyRow).where(UserKeyRow.id == key.place.row)
                 await session.execute(change.values(master=key.sealed.master, wrapped=key.sealed.wrapped))
@@ -217,7 +223,7 @@ async def _tell_of_ends(session: AsyncSession, gone: Iterable[KeyVersion], now: 
 
 async def _tell(session: AsyncSession, kind: Kind, place: KeyIdentity, now: datetime, actor: str) -> None:
     facts = {"user": place.user_id, "tenant": place.tenant_id, "provider": place.provider}
-    await record_event(session, kind, place.row, actor=actor, now=now, details=facts)
+    await record_audit_event(session, kind, place.row, actor=actor, now=now, details=facts)
 
 
 async def _note_removals(session: AsyncSession, rows: Iterable[str], at: datetime) -> None:
@@ -229,7 +235,7 @@ async def _note_removals(session: AsyncSession, rows: Iterable[str], at: datetim
 def _new_notice(session: AsyncSession, row: str, problem: KeyProblem) -> ReturningInsert[tuple[str]]:
     """Record that the owner is notified of ``problem`` on its day; returns nothing if they already were."""
     day = problem.last.date()
-    new = insert_into(session, KeyNotificationRow).values(key_id=row, reason=problem.reason, day=day)
+    new = make_insert(session, KeyNotificationRow).values(key_id=row, reason=problem.reason, day=day)
     newer = new.on_conflict_do_update(
         index_elements=["key_id", "reason"], set_={"day": day}, where=KeyNotificationRow.day < day
     )
@@ -272,8 +278,8 @@ def _kept(row: UserKeyRow) -> KeyVersion:
     )
 
 
-def _server(row: UserKeyRow) -> OwnServer | None:
-    return None if row.base_url is None or row.model is None else OwnServer(row.base_url, row.model)
+def _server(row: UserKeyRow) -> OwnEndpointConfig | None:
+    return None if row.base_url is None or row.model is None else OwnEndpointConfig(row.base_url, row.model)
 
 
 def _problem(row: UserKeyRow) -> KeyProblem | None:
@@ -293,12 +299,12 @@ async def make_confirmation_signer(
 ) -> ConfirmationSigner:
     """Make the signer that protects stored confirmations against changes.
 
-    Its keys are derived from ``master_keys``. If there is no master key, one is created, but only while no
-    user's key is stored: a stored key means that a master key was lost.
+    Its keys are derived from ``master_keys``. A missing master key is created, but only while no user's key
+    is stored, because a stored key means that a master key was lost.
     """
     async with sessions() as session:
         has_keys = await session.scalar(select(exists().where(UserKeyRow.id.is_not(None))))
     if not has_keys:
         with suppress(MasterKeyError):  # whoever needs a seal is told then
-            master_keys.newest_or_create()
+            master_keys.get_or_create_newest_key()
     return ConfirmationSigner(master_keys)

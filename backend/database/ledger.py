@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy.exc import DataError, IntegrityError
 from typing_extensions import override
 
-from backend.database.attempt_chains import append_to_chains
+from backend.database.attempt_chains import append_to_hash_chains
 from backend.database.faults import is_database_unavailable
 from backend.database.ledger_tables import COLUMNS, DAY
 from backend.database.partitions import LedgerPartitions
@@ -93,8 +93,7 @@ class SqlLedgerStore(ABC):
 class SqliteLedgerStore(SqlLedgerStore):
     """The ledger's store in SQLite.
 
-    SQLite has one writer at a time, so the newly inserted rows are all rows with a higher rowid than the
-    last one before.
+    The rows that were just inserted are found by their rowid, because SQLite has one writer at a time.
     """
 
     _INSERT: Final = (
@@ -116,11 +115,11 @@ class SqliteLedgerStore(SqlLedgerStore):
     def _inserted(self, rows: Sequence[SpooledRecord], connection: Connection) -> int:
         values, chained = [(row.writer, row.sequence, *row.record) for row in rows], hash_rows(rows)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        last = (query_number(connection, self._LAST),)
+        last = (fetch_int(connection, self._LAST),)
         connection.exec_driver_sql(self._INSERT, values)
         add_to_rollups(connection, self._NEW, last)
-        append_to_chains(connection, chained)
-        return query_number(connection, self._COUNT, last)
+        append_to_hash_chains(connection, chained)
+        return fetch_int(connection, self._COUNT, last)
 
 
 class PostgresLedgerStore(SqlLedgerStore):
@@ -146,11 +145,11 @@ class PostgresLedgerStore(SqlLedgerStore):
     async def _add(self, rows: Sequence[SpooledRecord]) -> int:
         days = {row.record.at // DAY for row in rows}
         lines, chained = await asyncio.to_thread(lambda: (_lines(rows), hash_rows(rows)))
-        await self._partitions.create_missing(days)
+        await self._partitions.create_missing_partitions(days)
         try:
             return await self._inserted(lines, chained)
         except IntegrityError:  # another process has dropped one of them since
-            await self._partitions.create_missing(days, refresh=True)
+            await self._partitions.create_missing_partitions(days, refresh=True)
             return await self._inserted(lines, chained)
 
     async def _inserted(self, lines: bytes, chained: Sequence[ChainLink]) -> int:
@@ -160,18 +159,12 @@ class PostgresLedgerStore(SqlLedgerStore):
             await _copy(connection, self._COPY, lines)
             found = await connection.exec_driver_sql(self._INSERT)
             await connection.run_sync(add_to_rollups, "ledger_fresh")
-            await connection.run_sync(append_to_chains, chained)
+            await connection.run_sync(append_to_hash_chains, chained)
             return found.rowcount
 
 
-def query_number(connection: Connection, query: str, values: tuple[int, ...] = ()) -> int:
-    """Run an SQL query that returns one number, and return the number as an int.
-
-    Args:
-        connection: A connection to the database.
-        query: The SQL.
-        values: The values of the query's placeholders.
-    """
+def fetch_int(connection: Connection, query: str, values: tuple[int, ...] = ()) -> int:
+    """Run an SQL query that returns one number, and return it as an int. ``values`` fill the placeholders."""
     return int(connection.exec_driver_sql(query, values).scalar_one())
 
 

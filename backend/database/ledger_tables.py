@@ -108,8 +108,8 @@ MEASURES: Final = (
 """The columns that a roll-up sums."""
 
 
-class Rollup(NamedTuple):
-    """A table that holds sums of ledger rows, one row for each combination of the values of its dimensions.
+class RollupTable(NamedTuple):
+    """A table with sums of ledger rows: one row for each combination of the dimensions' values.
 
     Attributes:
         table: The SQLAlchemy table.
@@ -120,12 +120,12 @@ class Rollup(NamedTuple):
     dimensions: tuple[str, ...]
 
     @property
-    def name(self) -> str:
+    def table_name(self) -> str:
         """The name of the table in the database."""
         return self.table.name
 
 
-def _rollup(name: str, *dimensions: str) -> Rollup:
+def _rollup(name: str, *dimensions: str) -> RollupTable:
     numbers = {"day", "hour"}
     keys = (
         Column(each, Integer if each in numbers else LABEL, nullable=False, autoincrement=False)
@@ -142,7 +142,7 @@ def _rollup(name: str, *dimensions: str) -> Rollup:
         # Room on each page for the row's next version, so that no index has to be told of it.
         postgresql_with={"fillfactor": 60, "autovacuum_vacuum_scale_factor": 0.02},
     )
-    return Rollup(table, dimensions)
+    return RollupTable(table, dimensions)
 
 
 ROLLUPS: Final = (
@@ -156,10 +156,9 @@ ROLLUPS: Final = (
 
 
 def first_id(at: int) -> str:
-    """Return a lower bound for the ids of calls and runs that begin at the time ``at`` or later.
+    """Return the lowest possible id of a call or run from ``at`` (microseconds since 1970) on.
 
-    ``at`` is in microseconds since 1970. Ids begin with their time (UUIDv7), so ``id >= first_id(at)``
-    selects by time through the index on the ids.
+    Ids begin with their time (UUIDv7), so ``id >= first_id(at)`` selects by time with the index on the ids.
     """
     digits = f"{at // 1_000:012x}"
     return f"{digits[:8]}-{digits[8:]}"

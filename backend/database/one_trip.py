@@ -16,7 +16,7 @@ T = TypeVar("T")
 class CompiledSelect(Generic[T]):
     """A SELECT of one value, compiled once, for queries that run often.
 
-    With SQLite, it runs in one call to the driver's thread; a SQLAlchemy session needs five.
+    With SQLite, it needs one call to the driver's thread, where a SQLAlchemy session needs five.
 
     Args:
         statement: The SELECT of one column. Its parameters are `bindparam` objects.
@@ -26,7 +26,7 @@ class CompiledSelect(Generic[T]):
         self._statement = statement
         self._in_sqlite = str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
 
-    async def fetch_first(self, engine: AsyncEngine, **values: str) -> T | None:
+    async def fetch_first_value(self, engine: AsyncEngine, **values: str) -> T | None:
         """Run the SELECT, and return the value of the first row; None if there is no row.
 
         Args:

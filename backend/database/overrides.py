@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from backend.database.audit import record_event
+from backend.database.audit import record_audit_event
 from backend.database.changes import announce_change
 from backend.database.tables import OverrideRow
 from backend.database.transactions import get_transaction_runner
@@ -29,47 +29,44 @@ _HOLDING: Final = select(_ROW).where(_HOLDS).order_by(_ROW.since, _ROW.id)
 
 
 class SqlOverrideStore:
-    """An `OverrideStore` in SQLite or PostgreSQL, without a cache: all processes see an override at once."""
+    """An `OverrideStore` in SQLite or PostgreSQL, without a cache: all processes see a change immediately."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
         self._transactions = get_transaction_runner(sessions.kw["bind"])
 
-    async def add(self, one: Override) -> None:
-        """Store a new override, and end the active override of the same subject, if there is one.
-
-        Recorded in the audit trail.
-        """
+    async def add_override(self, new_override: Override) -> None:
+        """Store a new override, and end the active one of the same subject, if any. Recorded in the audit trail."""
         try:
-            await self._add(one)
+            await self._add(new_override)
         except IntegrityError:  # somebody else decided on the same subject in the same moment, and was first
-            await self._add(one)
+            await self._add(new_override)
 
     async def _add(self, one: Override) -> None:
         who: dict[str, Any] = {"actor": one.author, "now": one.since}
         async with self._sessions.begin() as session:
             await _expire(session, one.since)
             for before in await _ended(session, _ROW.subject == one.subject, one.author, one.since):
-                await record_event(
+                await record_audit_event(
                     session, "override.replaced", before.subject, details={"id": before.id}, **who
                 )
             await announce_change(session, "overrides")
             await session.execute(insert(_ROW).values({**one._asdict(), "links": json.dumps(one.links)}))
-            await record_event(session, "override.set", one.subject, details=one.as_dict(), **who)
+            await record_audit_event(session, "override.set", one.subject, details=one.as_dict(), **who)
 
-    async def end(self, override_id: str, by: str, now: datetime) -> Override | None:
-        """End the override with the given id, and return it; None if no active override has this id.
+    async def end_override(self, override_id: str, actor: str, now: datetime) -> Override | None:
+        """End the override ``override_id``, and return it; None if no active override has this id.
 
         Recorded in the audit trail.
         """
         async with self._sessions.begin() as session:
             await _expire(session, now)
             await announce_change(session, "overrides")
-            ended = await _ended(session, _ROW.id == override_id, by, now)
+            ended = await _ended(session, _ROW.id == override_id, actor, now)
             for other in ended:
                 details = {"id": other.id}
-                await record_event(
-                    session, "override.reverted", other.subject, actor=by, now=now, details=details
+                await record_audit_event(
+                    session, "override.reverted", other.subject, actor=actor, now=now, details=details
                 )
         return ended[0] if ended else None
 
@@ -79,7 +76,7 @@ class SqlOverrideStore:
         Overrides that have expired are marked as ended.
         """
         found = await self._transactions.run_read_only(_holding)
-        holding = [one for one in found if now < one.until]
+        holding = [override for override in found if now < override.until]
         if len(holding) < len(found):
             async with self._sessions.begin() as session:
                 await _expire(session, now)
@@ -97,9 +94,9 @@ class SqlOverrideStore:
 
 async def _expire(session: AsyncSession, now: datetime) -> None:
     """End expired overrides. As this writes, concurrent changes wait for one another."""
-    for one in await _ended(session, _ROW.until <= now, SYSTEM, _ROW.until):
-        await record_event(
-            session, "override.expired", one.subject, actor=SYSTEM, now=now, details={"id": one.id}
+    for override in await _ended(session, _ROW.until <= now, SYSTEM, _ROW.until):
+        await record_audit_event(
+            session, "override.expired", override.subject, actor=SYSTEM, now=now, details={"id": override.id}
         )
 
 

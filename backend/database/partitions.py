@@ -28,13 +28,12 @@ class LedgerPartitions:
         self._engine = engine
         self._known: set[int] = set()
 
-    async def create_missing(self, days: Iterable[int], *, refresh: bool = False) -> None:
+    async def create_missing_partitions(self, days: Iterable[int], *, refresh: bool = False) -> None:
         """Create the partitions of ``days`` that do not exist yet.
 
         Args:
             days: Days, as numbers of days since 1970.
-            refresh: Whether to read again from the database which partitions exist, because another process may
-                have dropped some.
+            refresh: Whether to read again which partitions exist, because another process may have dropped some.
         """
         if refresh:
             self._known.clear()
@@ -49,13 +48,13 @@ class LedgerPartitions:
                 await _attach(connection, day)
         self._known = there | days
 
-    async def has_any_before(self, before: int) -> bool:
-        """Whether there is a partition of a day before the day ``before`` (days since 1970)."""
+    async def has_partition_before(self, before_day: int) -> bool:
+        """Whether there is a partition of a day before ``before_day`` (days since 1970)."""
         async with self._engine.connect() as connection:
-            return any(day < before for day in await _days(connection))
+            return any(day < before_day for day in await _days(connection))
 
-    async def drop_before(self, before: int) -> int:
-        """Drop the partitions of all days before the day ``before`` (days since 1970).
+    async def drop_partitions_before(self, before_day: int) -> int:
+        """Drop the partitions of all days before ``before_day`` (days since 1970).
 
         Returns:
             How many rows they had, approximately.
@@ -66,7 +65,7 @@ class LedgerPartitions:
         """
         rows = 0
         async with self._engine.connect() as connection:
-            old = sorted(day for day in await _days(connection) if day < before)
+            old = sorted(day for day in await _days(connection) if day < before_day)
         for day in old:
             rows += await self._drop(day)
         return rows

@@ -36,7 +36,7 @@ _CONNECT: Final = 5
 async def open_and_migrate_postgres(url: str) -> AsyncIterator[AsyncEngine]:
     """Open an engine on the PostgreSQL database at ``url``, and create or migrate its tables.
 
-    The engine is closed when the context ends.
+    The engine is disposed of when the context ends.
 
     Raises:
         UnusableDatabaseError: The database cannot be reached or read. The message does not contain the
@@ -76,7 +76,7 @@ def make_postgres_engine(url: str) -> AsyncEngine:
     return engine
 
 
-def make_postgres_counter_engine(url: str) -> Engine:
+def make_postgres_budget_engine(url: str) -> Engine:
     """Make a synchronous engine on the PostgreSQL database at ``url``, for the budget counters.
 
     A commit does not wait for the disk, and a statement fails after five seconds.
@@ -148,7 +148,7 @@ class NotificationListener:
         """Connect and start to listen. Does nothing if already connected.
 
         Returns:
-            True if a new connection was made. Earlier notifications may have been missed then.
+            Whether a new connection was made. Earlier notifications may then have been missed.
 
         Raises:
             psycopg.Error: The server cannot be reached.
@@ -169,10 +169,8 @@ class NotificationListener:
         self._connection = connection
         return True
 
-    async def receive_for(self, seconds: float) -> AsyncIterator[str]:
-        """Receive for ``seconds``, and yield the payload of each notification.
-
-        Then check that the connection is alive.
+    async def receive_notifications(self, seconds: float) -> AsyncIterator[str]:
+        """Yield the payload of each notification that arrives within ``seconds``, then check the connection.
 
         Raises:
             psycopg.Error: The connection was lost; it is closed then.
@@ -187,7 +185,7 @@ class NotificationListener:
             raise
 
     async def close(self) -> None:
-        """Close the connection, and so stop listening."""
+        """Close the connection, and stop listening."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
@@ -197,15 +195,14 @@ class PostgresProbe(DatabaseProbe):
     """Checks whether PostgreSQL can be read and written.
 
     Args:
-        engine: An engine that is used for nothing else, so that a connection is free while all others are
-            busy.
-        wait: The most seconds that a check takes.
+        engine: An engine that only this probe uses, so that its connection is always free.
+        timeout_s: The most seconds that a check takes.
     """
 
-    def __init__(self, engine: AsyncEngine, *, wait: float = WAIT) -> None:
-        super().__init__(wait=wait)
+    def __init__(self, engine: AsyncEngine, *, timeout_s: float = WAIT) -> None:
+        super().__init__(timeout_s=timeout_s)
         self._engine = engine
-        self._timeout = wait / 2
+        self._timeout = timeout_s / 2
 
     @override
     async def _ask(self) -> str | None:

@@ -62,13 +62,13 @@ class DatabaseProbe(ABC):
     Concurrent callers share one check. Its result is cached for half a second (`FRESH`).
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT) -> None:
-        self._probes = SingleFlight[str | None](FRESH, wait, clock)
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, timeout_s: float = WAIT) -> None:
+        self._probes = SingleFlight[str | None](FRESH, timeout_s, clock)
 
     async def find_fault(self) -> str | None:
         """Check whether the database can be read and written. Answers within about a second (`WAIT`).
 
-        If the disk hangs, the running check is not started a second time, so at most one thread is blocked.
+        While a check hangs, no second one is started, so at most one thread is blocked.
 
         Returns:
             Why the database cannot be used, as a code such as ``disk_full``; None if it can.
@@ -84,9 +84,9 @@ class SqliteProbe(DatabaseProbe):
     """Checks whether SQLite can be read and written, on a new connection in a thread of its own."""
 
     def __init__(
-        self, path: Path, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT
+        self, path: Path, *, clock: Callable[[], float] = time.monotonic, timeout_s: float = WAIT
     ) -> None:
-        super().__init__(clock=clock, wait=wait)
+        super().__init__(clock=clock, timeout_s=timeout_s)
         self._file = DatabaseFile.create_if_missing(path)
 
     @override
@@ -108,7 +108,7 @@ def find_sqlite_fault(file: DatabaseFile) -> str | None:
             database.execute("ROLLBACK")
             for table in Base.metadata.tables:
                 database.execute(f'SELECT * FROM "{table}" LIMIT 1').fetchone()  # noqa: S608 - a name of ours
-        check_integrity(file.path, SMALL)
+        check_sqlite_integrity(file.path, SMALL)
         return _fault_of_disk(file.path.parent)
     except OSError:
         return "database_gone"
@@ -126,8 +126,8 @@ def _fault_of_disk(folder: Path) -> str | None:
     return None
 
 
-def check_integrity(path: Path, max_bytes: int) -> None:
-    """Check that the SQLite file ``path`` is readable; all of its content if it has at most ``max_bytes``.
+def check_sqlite_integrity(path: Path, max_bytes: int) -> None:
+    """Check that the SQLite file ``path`` can be read. A file of at most ``max_bytes`` is checked completely.
 
     Raises:
         sqlite3.Error: The database cannot be read, or is damaged.

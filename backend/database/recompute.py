@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from backend.database.audit import record_event
-from backend.database.ledger import convert_store_errors, query_number
+from backend.database.audit import record_audit_event
+from backend.database.ledger import convert_store_errors, fetch_int
 from backend.database.ledger_tables import DAY, MEASURES
 from backend.database.rollups import add_to_rollups
 from backend.database.usage import EPOCH
@@ -54,21 +54,20 @@ async def recompute_costs(
     engine: AsyncEngine,
     period: UsagePeriod,
     rates: Iterable[TokenRates],
-    version: str,
+    price_version: str,
     *,
     actor: str = SYSTEM,
 ) -> int:
     """Compute the costs of past attempts again with new prices, in one transaction.
 
     The costs in the ledger rows and in the sums (roll-ups) are updated. Rows whose endpoint has no entry in
-    ``rates``, and rows without token counts, keep their costs. So do the parts of the sums whose rows were
-    deleted.
+    ``rates``, and rows without token counts, keep their costs. In the sums, the costs of deleted rows stay.
 
     Args:
         engine: The engine of the database.
         period: The days whose attempts are computed again.
-        rates: The new prices of each endpoint.
-        version: The name of the new price list, which is stored with each changed row.
+        rates: The new token prices of each endpoint.
+        price_version: The name of the new price list, which is stored with each changed row.
         actor: The user or operator who asked for this; recorded in the audit trail.
 
     Returns:
@@ -85,16 +84,16 @@ async def recompute_costs(
             for rate in rates:
                 await connection.execute(_FIND, {**rate._asdict(), "since": since, "until": until})
             await connection.run_sync(add_to_rollups, _CHANGED, measures=_DIFFERENCE)
-            await connection.execute(_UPDATE, {"version": version})
+            await connection.execute(_UPDATE, {"version": price_version})
             changed = await _changed(connection)
             facts = {"since": str(period.since), "until": str(period.until), "changed": changed}
-            await record_event(
-                connection, "ledger.repriced", version, actor=actor, now=Time().now(), details=facts
+            await record_audit_event(
+                connection, "ledger.repriced", price_version, actor=actor, now=Time().now(), details=facts
             )
             return changed
 
 
 async def _changed(connection: AsyncConnection) -> int:
-    found = await connection.run_sync(query_number, "SELECT count(*) FROM ledger_recomputed")
+    found = await connection.run_sync(fetch_int, "SELECT count(*) FROM ledger_recomputed")
     await connection.exec_driver_sql("DROP TABLE ledger_recomputed")
     return found

@@ -1,6 +1,6 @@
 """Caches what every request reads: the rights of tokens and sessions, and users' encrypted keys.
 
-An entry expires after some seconds, or when `AccessVersion` shows that something was changed. With
+An entry expires after some seconds, or when `AccessDataVersion` shows that something was changed. With
 SQLite, a counter in the file grows with each change by any process. With PostgreSQL, a process knows its
 own changes, and is notified of those of other processes.
 """
@@ -44,11 +44,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class AccessVersion:
+class AccessDataVersion:
     """A version stamp of the access tokens, sessions and users' keys in the database.
 
-    It changes when any process changes one of them. Caches compare it to notice that their entries are out
-    of date.
+    It changes when any process changes one of them. Caches compare it to find entries that are out of date.
 
     Args:
         path: The SQLite file, in which a counter is read. None for PostgreSQL: `bump_async` must then be
@@ -61,10 +60,10 @@ class AccessVersion:
         self._file = None if path is None else DatabaseFile.create_if_missing(path)
         self._connection = None if path is None else _opened(path)
 
-    def current(self) -> object:
+    def current_version(self) -> object:
         """Return the present version, to be compared with an earlier one.
 
-        If it cannot be read, the value equals no other.
+        If the version cannot be read, the returned object equals no other.
         """
         if self._connection is None or self._file is None:
             return self._number
@@ -82,14 +81,14 @@ class AccessVersion:
 
     @contextmanager
     def bump_on_exit(self) -> Iterator[None]:
-        """Call `bump` when the context ends, even if an error is raised: the change may be stored nevertheless."""
+        """Call `bump` when the context ends, even after an error, because the change may have been stored."""
         try:
             yield
         finally:
             self.bump()
 
     async def bump_async(self) -> None:
-        """Call `bump`: an asynchronous callback for changes that other processes announce."""
+        """Call `bump`. An asynchronous callback for changes that other processes announce."""
         self.bump()
 
     def close(self) -> None:
@@ -105,9 +104,9 @@ class _Entry(NamedTuple, Generic[V]):
 
 
 class VersionedCache(Generic[K, V]):
-    """A cache for up to 10,000 values. An entry expires after some seconds, or as soon as ``version`` changes."""
+    """A cache for 10,000 values. An entry expires after some seconds, or when the `AccessDataVersion` changes."""
 
-    def __init__(self, version: AccessVersion, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, version: AccessDataVersion, clock: Callable[[], float] = time.monotonic) -> None:
         self._version = version
         self._clock = clock
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
@@ -117,16 +116,13 @@ class VersionedCache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if self._clock() < entry.until and entry.mark == self._version.current():
+        if self._clock() < entry.until and entry.mark == self._version.current_version():
             return entry.value
         del self._entries[key]
         return None
 
     async def get_or_load(self, key: K, load: Callable[[], Awaitable[V | None]]) -> V | None:
-        """Return the cached value of ``key``.
-
-        If there is none, call ``load`` and cache its result, unless the result is None.
-        """
+        """Return the cached value of ``key``; else call ``load`` and cache its result, if not None."""
         value = self.get(key)
         if value is None:
             mark = self.current_version()
@@ -137,16 +133,13 @@ class VersionedCache(Generic[K, V]):
 
     def current_version(self) -> object:
         """Return the present version. Take it before reading a value from the database, and pass it to `put`."""
-        return self._version.current()
+        return self._version.current_version()
 
     def put(self, key: K, value: V, version: object) -> None:
         """Cache ``value`` under ``key``.
 
-        Args:
-            key: The key.
-            value: The value, as read from the database.
-            version: The version from before the value was read. If it has changed since, the entry is out of
-                date at once.
+        ``version`` is the `current_version` from before ``value`` was read. If it has changed, the entry is
+        never returned.
         """
         self._entries[key] = _Entry(value, version, self._clock() + self._version.seconds)
         if len(self._entries) > MOST:
@@ -157,44 +150,46 @@ class CachedTokenStore:
     """A `TokenStore` with a cache: the rights of each access token are cached for some seconds."""
 
     def __init__(
-        self, store: TokenStore, version: AccessVersion, *, clock: Callable[[], datetime] = utc_now
+        self, store: TokenStore, version: AccessDataVersion, *, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._store = store
         self._version = version
         self._clock = clock
         self._grants: VersionedCache[str, Grant] = VersionedCache(version)
 
-    async def find_grant(self, plain: str) -> Grant | None:
-        """Return the rights of an access token; None if it is unknown, revoked or expired. Cached for some seconds.
-
-        Args:
-            plain: The token in plain text.
-        """
-        grant = await self._grants.get_or_load(hash_token(plain), lambda: self._store.find_grant(plain))
+    async def find_grant(self, plain_token: str) -> Grant | None:
+        """Return the rights of an access token; None if it is unknown, revoked or expired. Cached for some seconds."""
+        grant = await self._grants.get_or_load(
+            hash_token(plain_token), lambda: self._store.find_grant(plain_token)
+        )
         return None if grant is None or grant.has_expired(self._clock()) else grant
 
-    async def issue_token(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
+    async def issue_token(self, grant: Grant, name: str, *, actor: str) -> tuple[AccessToken, str]:
         """Issue an access token with the rights ``grant``. See `TokenStore.issue_token`."""
-        return await self._store.issue_token(grant, name, by=by)
+        return await self._store.issue_token(grant, name, actor=actor)
 
     async def list_tokens(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
         """List all access tokens, or those of one tenant, the newest first."""
         return await self._store.list_tokens(tenant_id)
 
-    async def revoke_token(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
+    async def revoke_token(self, token_id: str, *, actor: str, tenant_id: str | None = None) -> bool:
         """Revoke a token, end the sessions that were opened with it, and empty the cache.
 
-        False if it is unknown, or was revoked before.
+        False if the token is unknown, or was revoked before.
         """
         with self._version.bump_on_exit():
-            return await self._store.revoke_token(token_id, by=by, tenant_id=tenant_id)
+            return await self._store.revoke_token(token_id, actor=actor, tenant_id=tenant_id)
 
 
 class CachedBrowserSessionStore:
     """A `BrowserSessionStore` with a cache: the rights of each session are cached for some seconds."""
 
     def __init__(
-        self, store: BrowserSessionStore, version: AccessVersion, *, clock: Callable[[], datetime] = utc_now
+        self,
+        store: BrowserSessionStore,
+        version: AccessDataVersion,
+        *,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
         self._version = version
@@ -208,25 +203,23 @@ class CachedBrowserSessionStore:
         """
         return await self._store.open_session(user_id, token_id)
 
-    async def find_grant(self, plain: str) -> Grant | None:
-        """Return the rights of a browser session; None if it has ended. Cached for some seconds.
-
-        Args:
-            plain: The value of the session's cookie.
-        """
-        grant = await self._grants.get_or_load(hash_token(plain), lambda: self._store.find_grant(plain))
+    async def find_grant(self, cookie_value: str) -> Grant | None:
+        """Return the rights of a browser session; None if there is no such session now. Cached for some seconds."""
+        grant = await self._grants.get_or_load(
+            hash_token(cookie_value), lambda: self._store.find_grant(cookie_value)
+        )
         return None if grant is None or grant.has_expired(self._clock()) else grant
 
-    async def end_session(self, plain: str) -> None:
-        """End the session whose cookie has the value ``plain``, if there is one, and empty the cache."""
+    async def end_session(self, cookie_value: str) -> None:
+        """End the session with this cookie value, if there is one, and empty the cache."""
         with self._version.bump_on_exit():
-            await self._store.end_session(plain)
+            await self._store.end_session(cookie_value)
 
 
 class CachedKeyStore(SqlKeyStore):
     """A `SqlKeyStore` with a cache: each user's key versions, still encrypted, are cached for some seconds."""
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession], version: AccessVersion) -> None:
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], version: AccessDataVersion) -> None:
         super().__init__(sessions)
         self._version = version
         self._held: VersionedCache[DataOwner, Sequence[KeyVersion]] = VersionedCache(version)
@@ -241,15 +234,22 @@ class CachedKeyStore(SqlKeyStore):
 
     @override
     async def add_version(
-        self, place: KeyIdentity, seal: VersionFactory, *, now: datetime, until: datetime
+        self,
+        identity: KeyIdentity,
+        make_version: VersionFactory,
+        *,
+        now: datetime,
+        previous_valid_until: datetime,
     ) -> KeyVersion:
         with self._version.bump_on_exit():
-            return await super().add_version(place, seal, now=now, until=until)
+            return await super().add_version(
+                identity, make_version, now=now, previous_valid_until=previous_valid_until
+            )
 
     @override
-    async def remove(self, owner: DataOwner, provider: str, now: datetime) -> bool:
+    async def remove_key(self, owner: DataOwner, provider: str, now: datetime) -> bool:
         with self._version.bump_on_exit():
-            return await super().remove(owner, provider, now)
+            return await super().remove_key(owner, provider, now)
 
     @override
     async def set_house_fallback(self, owner: DataOwner, *, house_fallback: bool) -> None:
@@ -257,16 +257,16 @@ class CachedKeyStore(SqlKeyStore):
             await super().set_house_fallback(owner, house_fallback=house_fallback)
 
     @override
-    async def record_use(self, rows: Collection[str], now: datetime) -> None:
+    async def record_use(self, row_ids: Collection[str], now: datetime) -> None:
         mark = self._used.current_version()
-        await super().record_use(rows, now)
-        for row in rows:
+        await super().record_use(row_ids, now)
+        for row in row_ids:
             self._used.put(row, now, mark)
 
     @override
-    async def rewrap_all(self, renew: VersionUpdater) -> int:
+    async def rewrap_all_data_keys(self, rewrap_versions: VersionUpdater) -> int:
         with self._version.bump_on_exit():
-            return await super().rewrap_all(renew)
+            return await super().rewrap_all_data_keys(rewrap_versions)
 
 
 def _opened(path: Path) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import delete, text
 
-from backend.database.audit import record_event
+from backend.database.audit import record_audit_event
 from backend.database.ledger import convert_store_errors
 from backend.database.ledger_tables import DAY, ROLLUPS, first_id
 from backend.database.partitions import LedgerPartitions
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.background import BackgroundRunner
-    from backend.database.ledger_tables import Rollup
+    from backend.background import BackgroundTaskRunner
+    from backend.database.ledger_tables import RollupTable
 
 CHUNK: Final = 1_000
 """Rows deleted in one transaction of SQLite, for which other writers wait some milliseconds."""
@@ -46,12 +46,11 @@ _OLD: Final = text(
 
 
 class RetentionDays(NamedTuple):
-    """How many days the ledger's data are kept.
+    """For how many days the ledger's data are kept.
 
     Attributes:
-        rows: Days to keep the rows of attempts; None to keep them for ever.
-        sums: Days to keep the sums of attempts (roll-ups); None to keep them for ever. Sums are never
-            deleted before rows.
+        rows: Days to keep the rows of attempts; None for ever.
+        sums: Days to keep the sums of attempts (roll-ups); None for ever. Never deleted before the rows.
     """
 
     rows: int | None = None
@@ -61,17 +60,17 @@ class RetentionDays(NamedTuple):
 @asynccontextmanager
 async def apply_retention_periodically(
     engine: AsyncEngine,
-    keep: RetentionDays,
-    background: BackgroundRunner,
+    retention_days: RetentionDays,
+    background: BackgroundTaskRunner,
     *,
     today: Callable[[], date] = lambda: datetime.now(UTC).date(),
 ) -> AsyncIterator[None]:
     """While the context lasts, delete old data from the ledger, and create partitions for the coming days.
 
-    Runs every ten minutes, as a background task. ``keep`` says for how many days data are kept.
+    Runs every ten minutes, as a background task. ``retention_days`` says for how long data are kept.
     """
     async with background.run_repeatedly(
-        "ledger.retention", partial(_keep, engine, keep, today), every=EVERY
+        "ledger.retention", partial(_keep, engine, retention_days, today), interval_s=EVERY
     ):
         yield
 
@@ -118,12 +117,12 @@ async def create_coming_partitions(engine: AsyncEngine, today: date) -> None:
     """Create the ledger's partitions for ``today`` and the next two days. Does nothing with SQLite."""
     if engine.dialect.name == "postgresql":
         day = (today - EPOCH).days
-        await LedgerPartitions(engine).create_missing(range(day, day + AHEAD + 1))
+        await LedgerPartitions(engine).create_missing_partitions(range(day, day + AHEAD + 1))
 
 
 async def _is_anything_old(engine: AsyncEngine, before: int) -> bool:
     if engine.dialect.name == "postgresql":
-        return await LedgerPartitions(engine).has_any_before(before)
+        return await LedgerPartitions(engine).has_partition_before(before)
     async with engine.connect() as connection:
         old = {"call": first_id(before * DAY), "before": before * DAY}
         return (await connection.execute(_ANY_OLD, old)).first() is not None
@@ -133,12 +132,14 @@ async def _note(engine: AsyncEngine, before: date, by: str) -> None:
     """Record the deletion in the audit trail first, so that nothing is ever missing without a reason there."""
     async with engine.begin() as connection:
         facts = {"before": before.isoformat()}
-        await record_event(connection, "ledger.pruned", "attempts", actor=by, now=Time().now(), details=facts)
+        await record_audit_event(
+            connection, "ledger.pruned", "attempts", actor=by, now=Time().now(), details=facts
+        )
 
 
 async def _prune_rows(engine: AsyncEngine, before: int) -> int:
     if engine.dialect.name == "postgresql":
-        return await LedgerPartitions(engine).drop_before(before)
+        return await LedgerPartitions(engine).drop_partitions_before(before)
     gone = 0
     while chunk := await _prune_chunk(engine, before * DAY):
         gone += chunk
@@ -171,6 +172,6 @@ async def _prune_sums(engine: AsyncEngine, before: int) -> int:
     return gone
 
 
-def _is_before(rollup: Rollup, day: int) -> ColumnElement[bool]:
+def _is_before(rollup: RollupTable, day: int) -> ColumnElement[bool]:
     columns = rollup.table.c
     return columns.hour < day * HOURS if "hour" in rollup.dimensions else columns.day < day

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from backend.database.ledger_tables import Rollup
+    from backend.database.ledger_tables import RollupTable
 
 _DIMENSIONS: Final = {
     "day": f"at / {DAY}",
@@ -38,7 +38,10 @@ _OF_NEW: Final = {each: _MEASURES.get(each, f"coalesce(sum({each}), 0)") for eac
 
 
 def add_to_rollups(
-    connection: Connection, rows: str, values: tuple[int, ...] = (), measures: Mapping[str, str] | None = None
+    connection: Connection,
+    rows_sql: str,
+    values: tuple[int, ...] = (),
+    measures: Mapping[str, str] | None = None,
 ) -> None:
     """Add ledger rows to the sums in all roll-up tables, in the transaction of ``connection``.
 
@@ -46,23 +49,23 @@ def add_to_rollups(
 
     Args:
         connection: A connection in a transaction.
-        rows: The SQL that selects the rows: the text after ``FROM``. Use the same text in each call, for the
-            statement cache.
-        values: The values of the placeholders in ``rows``.
-        measures: SQL expressions of the amounts to add, by column; by default, those that count new rows.
+        rows_sql: The SQL after ``FROM`` that selects the rows. Use the same text in each call, because the
+            statement is cached.
+        values: The values of the placeholders in ``rows_sql``.
+        measures: The SQL expression of the amount to add to each column; by default, that of new rows.
     """
     for rollup in ROLLUPS:
-        connection.exec_driver_sql(_statement(rollup, rows, measures or _OF_NEW), values)
+        connection.exec_driver_sql(_statement(rollup, rows_sql, measures or _OF_NEW), values)
 
 
-def _statement(rollup: Rollup, rows: str, measures: Mapping[str, str]) -> str:
+def _statement(rollup: RollupTable, rows: str, measures: Mapping[str, str]) -> str:
     """The SQL that adds rows to ``rollup``. It contains no text from outside."""
     keys = ", ".join(rollup.dimensions)
     dimensions = ", ".join(_DIMENSIONS.get(each, each) for each in rollup.dimensions)
     places = ", ".join(str(place) for place, _ in enumerate(rollup.dimensions, 1))
-    sums = ", ".join(f"{each} = {rollup.name}.{each} + excluded.{each}" for each in measures)
+    sums = ", ".join(f"{each} = {rollup.table_name}.{each} + excluded.{each}" for each in measures)
     return (
-        f"INSERT INTO {rollup.name} ({keys}, {', '.join(measures)})"  # noqa: S608
+        f"INSERT INTO {rollup.table_name} ({keys}, {', '.join(measures)})"  # noqa: S608
         f" SELECT {dimensions}, {', '.join(measures.values())} FROM {rows}"
         f" GROUP BY {places} ORDER BY {places}"
         f" ON CONFLICT ({keys}) DO UPDATE SET {sums}"

@@ -12,9 +12,9 @@ from backend.agents.budget import RunBudget
 from backend.agents.confirmations import OPEN
 from backend.agents.errors import StepConflictError
 from backend.agents.runs import ENDED, QuestionAndAnswer, Run, RunOutcome
-from backend.agents.steps import STEP, AnswerStep, FailureStep, ResultStep
+from backend.agents.steps import STEP, AnswerStep, ModelFailureStep, ToolResultStep
 from backend.database.agent_tables import CONFIRMATIONS, IS_OPEN, RUNS, STEPS
-from backend.database.audit import record_event, record_events
+from backend.database.audit import record_audit_event, record_audit_events
 from backend.database.confirmations import datetime_from_microseconds
 from backend.database.ledger_tables import first_id
 from backend.ledger.audit import SYSTEM, AuditEvent
@@ -91,18 +91,18 @@ class SqlRunStore:
         found = await self._rows(_STEPS, {"run": run_id})
         return [STEP.validate_json(row.step) for row in found]
 
-    async def append_steps(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
-        """Store further steps of a run. The first gets the number ``number``; the others follow without gaps.
+    async def append_steps(self, run: Run, first_number: int, steps: Sequence[Step], now: int) -> None:
+        """Store further steps of a run. The first gets the number ``first_number``; the others follow without gaps.
 
         Raises:
-            StepConflictError: Another process has stored a step with one of these numbers. No step is stored then.
+            StepConflictError: Another process has stored a step with one of these numbers. Nothing is stored.
         """
-        values = [_step(run.id, place, step, now) for place, step in enumerate(steps, number)]
+        values = [_step(run.id, place, step, now) for place, step in enumerate(steps, first_number)]
         events = [event for step in steps if (event := _audited(run, step, now)) is not None]
 
         def append(connection: Connection) -> None:
             connection.execute(_APPEND, values)
-            record_events(connection, events)
+            record_audit_events(connection, events)
 
         try:
             await self._transactions.run(append)
@@ -123,30 +123,29 @@ class SqlRunStore:
         """End the lease of ``holder``, and store the outcome; False if ``holder`` no longer has the lease."""
         return await self._change(_RELEASE, {"of": run.id, "holder": holder, "at": now, **outcome._asdict()})
 
-    async def end_awaiting_run(self, run: Run, outcome: RunOutcome, now: int) -> bool:
-        """Store the outcome of a run that waits for a person's decision; False if it no longer waits."""
+    async def end_run_awaiting_decision(self, run: Run, outcome: RunOutcome, now: int) -> bool:
+        """Store the outcome of a run that waits for a person's decision; False if the run no longer waits."""
         return await self._change(_END, {"of": run.id, "at": now, **outcome._asdict()})
 
     async def list_exchanges(
         self, owner: DataOwner, agent: str, conversation: str, limit: int
     ) -> Sequence[QuestionAndAnswer]:
-        """List the last ``limit`` exchanges of the conversation that later runs are shown, the oldest first."""
+        """List the last ``limit`` questions and answers to show to a later run, the oldest first."""
         found = await self._rows(_MEMORY, {**_in(owner, agent, conversation), "most": limit})
         return [QuestionAndAnswer(row.question, row.answer or "") for row in reversed(found)]
 
-    async def list_awaiting_runs(self, owner: DataOwner, agent: str, conversation: str) -> Sequence[Run]:
+    async def list_runs_awaiting_decision(
+        self, owner: DataOwner, agent: str, conversation: str
+    ) -> Sequence[Run]:
         """List the runs of the conversation that wait for a person's decision."""
         return await self._runs(_AWAITING, _in(owner, agent, conversation))
 
     async def list_recent_runs(self, owner: DataOwner, limit: int) -> Sequence[Run]:
-        """List the last ``limit`` runs of ``owner``, the newest first.
-
-        Runs that another run delegated are left out.
-        """
+        """List the last ``limit`` runs of ``owner``, the newest first, without delegated runs."""
         return await self._runs(_RECENT, {**_its(owner), "most": limit})
 
     async def delete_conversation_runs(self, owner: DataOwner, agent: str, conversation: str) -> int:
-        """Delete all runs of a conversation with their steps, and the runs that they delegated.
+        """Delete all runs of a conversation, and the runs that they delegated, with their steps.
 
         Returns:
             How many runs of the conversation were deleted.
@@ -187,15 +186,15 @@ def _in(owner: DataOwner, agent: str, conversation: str) -> dict[str, str]:
     return {**_its(owner), "agent": agent, "conversation": conversation}
 
 
-async def prune_runs(engine: AsyncEngine, before: int, actor: str) -> int:
-    """Delete at most 100 agent runs (`CHUNK`) that were last continued before ``before``.
+async def prune_runs(engine: AsyncEngine, before_us: int, actor: str) -> int:
+    """Delete at most 100 agent runs (`CHUNK`) that were last continued before ``before_us``.
 
     The runs that they delegated are deleted with them. Runs that wait for a person, or have an
     open confirmation, are kept.
 
     Args:
         engine: The engine of the database.
-        before: A time in microseconds since 1970 (UTC).
+        before_us: A time in microseconds since 1970 (UTC).
         actor: The user or operator who asked for the deletion; recorded in the audit trail.
 
     Returns:
@@ -205,15 +204,15 @@ async def prune_runs(engine: AsyncEngine, before: int, actor: str) -> int:
     is_open = exists().where(
         _ASKED.user_id == _ROW.user_id, _ASKED.tenant_id == _ROW.tenant_id, IS_OPEN, parts
     )
-    is_over = and_(_ROW.state != "awaiting", _ROW.leased_until < before, _ROW.updated_at < before)
-    began = _ROW.id < first_id(before)  # the index: ids tell when a run began
+    is_over = and_(_ROW.state != "awaiting", _ROW.leased_until < before_us, _ROW.updated_at < before_us)
+    began = _ROW.id < first_id(before_us)  # the index: ids tell when a run began
     old = select(_ROW.id).where(began, is_over, _ROW.parent.is_(None), ~is_open).order_by(_ROW.id)
     async with engine.begin() as connection:
         gone = set(await connection.scalars(old.limit(CHUNK)))
         if gone:
             await connection.run_sync(_remove, gone)
-            facts = {"before": datetime_from_microseconds(before).date().isoformat(), "runs": len(gone)}
-            await record_event(
+            facts = {"before": datetime_from_microseconds(before_us).date().isoformat(), "runs": len(gone)}
+            await record_audit_event(
                 connection, "agent.pruned", "runs", actor=actor, now=Time().now(), details=facts
             )
     return len(gone)
@@ -255,9 +254,9 @@ def _audited(run: Run, step: Step, now: int) -> AuditEvent | None:
         case AnswerStep():
             calls = [f"{call.name} {call.verdict}" for call in step.calls]
             kind, more = "agent.answered", {"call": step.call_id, "endpoint": step.endpoint, "tools": calls}
-        case FailureStep():
+        case ModelFailureStep():
             kind, more = "agent.failed", {"call": step.call_id, "code": step.code}
-        case ResultStep() if step.confirmation is None:
+        case ToolResultStep() if step.confirmation is None:
             kind, more = "agent.tool", {"call": step.call, "tool": step.name, "status": step.status}
         case _:
             return None

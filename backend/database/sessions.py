@@ -13,7 +13,7 @@ from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy.orm import aliased
 
 from backend.access import SCOPES, Grant
-from backend.database.audit import record_event
+from backend.database.audit import record_audit_event
 from backend.database.changes import announce_change
 from backend.database.tables import AccessTokenRow, LoginSessionRow
 from backend.database.tokens import (
@@ -43,7 +43,7 @@ _BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class LoginSession:
+class BrowserSession:
     """A browser session that has not ended. The cookie's value is not included: only its hash is stored.
 
     Attributes:
@@ -93,18 +93,17 @@ class BrowserSessionStore:
         log.info("sessions.opened user=%s session=%s token=%s", user_id, new_id, token_id)
         return plain
 
-    async def find_grant(self, plain: str) -> Grant | None:
+    async def find_grant(self, cookie_value: str) -> Grant | None:
         """Return the rights of a browser session; None if there is no such session, or it has ended.
 
         The use is recorded, because a session ends when it is not used for a week.
-
-        Args:
-            plain: The value of the session's cookie.
         """
         now, row, token = self._clock(), LoginSessionRow, aliased(AccessTokenRow)
         query = select(row, token).outerjoin(token, token.id == row.token_id)
         async with self._sessions() as session:
-            found = (await session.execute(query.where(row.hash == hash_token(plain), _holds(now)))).first()
+            found = (
+                await session.execute(query.where(row.hash == hash_token(cookie_value), _holds(now)))
+            ).first()
         if found is None:
             return None
         held, opened_with = found[0], cast("AccessTokenRow | None", found[1])
@@ -113,20 +112,15 @@ class BrowserSessionStore:
             return Grant(held.user_id, scopes=frozenset(SCOPES))
         return token_from_row(opened_with).grant
 
-    async def end_session(self, plain: str) -> None:
-        """End the session whose cookie has the value ``plain``. Does nothing if there is none."""
-        await self._end(LoginSessionRow.hash == hash_token(plain))
+    async def end_session(self, cookie_value: str) -> None:
+        """End the session with this cookie value. Does nothing if there is none."""
+        await self._end(LoginSessionRow.hash == hash_token(cookie_value))
 
-    async def revoke_session(self, session_id: str, *, by: str = SYSTEM) -> None:
-        """End the session with the given id, and record that in the audit trail. Does nothing if there is none.
+    async def revoke_session(self, session_id: str, *, actor: str = SYSTEM) -> None:
+        """End a session, and record ``actor`` in the audit trail. Does nothing if there is no such session."""
+        await self._end(LoginSessionRow.id == session_id, actor)
 
-        Args:
-            session_id: The id of the session.
-            by: The user or operator who ends it; recorded in the audit trail.
-        """
-        await self._end(LoginSessionRow.id == session_id, by)
-
-    async def list_sessions(self) -> Sequence[LoginSession]:
+    async def list_sessions(self) -> Sequence[BrowserSession]:
         """List all browser sessions that have not ended, the newest first."""
         row = LoginSessionRow
         query = select(row).where(_holds(self._clock())).order_by(row.created_at.desc(), row.id)
@@ -141,7 +135,9 @@ class BrowserSessionStore:
                 await announce_change(session, "tokens")
             if ended is not None and by is not None:
                 now, facts = self._clock(), {"user": ended.user_id}
-                await record_event(session, "session.revoked", ended.id, actor=by, now=now, details=facts)
+                await record_audit_event(
+                    session, "session.revoked", ended.id, actor=by, now=now, details=facts
+                )
         if ended is not None:
             await erase_deleted_data(self._sessions)
             log.info("sessions.ended user=%s session=%s", ended.user_id, ended.id)
@@ -156,5 +152,5 @@ def _holds(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _session(row: LoginSessionRow) -> LoginSession:
-    return LoginSession(row.id, row.user_id, row.token_id, row.created_at, row.last_used_at)
+def _session(row: LoginSessionRow) -> BrowserSession:
+    return BrowserSession(row.id, row.user_id, row.token_id, row.created_at, row.last_used_at)

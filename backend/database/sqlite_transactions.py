@@ -30,8 +30,8 @@ BUSY_SECONDS: Final = 20.0
 T = TypeVar("T")
 
 
-class BusyDatabaseError(OperationalError):
-    """A transaction waited too long for the other writers of this process, and was not started."""
+class WriteLockTimeoutError(OperationalError):
+    """A transaction was not started, because other writers of this process held the write lock too long."""
 
     def __init__(self) -> None:
         super().__init__(None, None, sqlite3.OperationalError("database is locked"))
@@ -42,12 +42,12 @@ class SqliteTransactionRunner(ForkSafe):
 
     Args:
         engine: A synchronous engine on the database.
-        patience: The most seconds that a writer waits for other writers of this process.
+        lock_timeout_s: The most seconds that a writer waits for other writers of this process.
     """
 
-    def __init__(self, engine: Engine, patience: float = BUSY_SECONDS) -> None:
+    def __init__(self, engine: Engine, lock_timeout_s: float = BUSY_SECONDS) -> None:
         self._engine = engine
-        self._patience = patience
+        self._patience = lock_timeout_s
         super().__init__()
 
     @override
@@ -58,16 +58,16 @@ class SqliteTransactionRunner(ForkSafe):
 
     @asynccontextmanager
     async def hold_write_lock(self) -> AsyncIterator[None]:
-        """Hold the lock for writers of this process while the context lasts. Must not be nested.
+        """Hold this process's lock for writers while the context lasts. Must not be nested.
 
         Raises:
-            BusyDatabaseError: Other writers held the lock too long.
+            WriteLockTimeoutError: Other writers held the lock too long.
         """
         try:
             async with asyncio.timeout(self._patience):
                 await self._turn.acquire()
         except TimeoutError:
-            raise BusyDatabaseError from None
+            raise WriteLockTimeoutError from None
         try:
             yield
         finally:
@@ -77,7 +77,7 @@ class SqliteTransactionRunner(ForkSafe):
         """Call ``work`` with a connection in a transaction, in the writing thread, and return its result.
 
         Raises:
-            BusyDatabaseError: Other writers of this process took too long.
+            WriteLockTimeoutError: Other writers of this process took too long.
         """
         async with self.hold_write_lock():
             return await asyncio.get_running_loop().run_in_executor(self._writing, self._run, work)

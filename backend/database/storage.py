@@ -13,7 +13,7 @@ from backend.database.wal import truncate_wal_periodically
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.background import BackgroundRunner
+    from backend.background import BackgroundTaskRunner
     from backend.settings import Settings
 
 
@@ -54,15 +54,14 @@ def make_database_probe(settings: Settings, engine: AsyncEngine) -> DatabaseProb
     """Make the health check for the application's database.
 
     Args:
-        settings: Say whether it is PostgreSQL or SQLite.
-        engine: An engine from `open_database_engine` with a free connection for the check; unused with
-            SQLite.
+        settings: Tell whether the database is PostgreSQL or SQLite.
+        engine: An engine from `open_database_engine`, used for this check only; unused with SQLite.
     """
     return SqliteProbe(settings.database_path) if settings.database_url is None else PostgresProbe(engine)
 
 
-def erase_deleted_periodically(
-    settings: Settings, background: BackgroundRunner
+def erase_deleted_data_periodically(
+    settings: Settings, background: BackgroundTaskRunner
 ) -> AbstractAsyncContextManager[None]:
     """While the context lasts, erase deleted data from SQLite's write-ahead log every few seconds.
 

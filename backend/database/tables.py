@@ -54,7 +54,7 @@ class Base(DeclarativeBase):
 
 
 class ConversationRow(Base):
-    """A conversation. ``document`` holds all of it as JSON; the other columns are copies for queries."""
+    """A conversation. ``document`` is the whole conversation as JSON; the other columns are copies for queries."""
 
     __tablename__ = "conversations"
 
@@ -145,7 +145,7 @@ class UserKeyRow(Base):
 
 
 class UserKeySettingsRow(Base):
-    """A user's settings for their own keys: whether the operator's keys may pay when they cannot."""
+    """A user's settings for their own keys: whether the operator's keys may pay when the user's keys cannot."""
 
     __tablename__ = "key_owners"
 
@@ -166,7 +166,7 @@ class AccessChangeCounterRow(Base):
 
 
 class KeyNotificationRow(Base):
-    """The last day on which the owner of a key was notified that a provider refuses it, for one reason."""
+    """The last day on which a key's owner was notified that a provider refuses the key for this reason."""
 
     __tablename__ = "key_notices"
 

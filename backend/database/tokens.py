@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.exc import OperationalError
 
-from backend.access import SCOPES, AccessToken, Grant, TokenBudget, default_grant
-from backend.database.audit import record_event
+from backend.access import SCOPES, AccessToken, AccessTokenBudget, Grant, make_default_grant
+from backend.database.audit import record_audit_event
 from backend.database.changes import announce_change
 from backend.database.tables import AccessTokenRow, LoginSessionRow
 from backend.database.wal import erase_deleted_data
 from backend.ledger.audit import SYSTEM
-from backend.utils.llm.rate_limits import Rate
+from backend.utils.llm.rate_limits import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,8 +44,7 @@ def utc_now() -> datetime:
 class TokenStore:
     """Issues, finds and revokes access tokens in the database. Only the SHA-256 of a token is stored.
 
-    A plain hash is enough, because a token is 256 random bits and cannot be guessed. It also allows to find
-    a token by an index.
+    A hash without salt is enough, because a token is 256 random bits. An index can find a token by its hash.
     """
 
     def __init__(
@@ -55,16 +54,16 @@ class TokenStore:
         self._clock = clock
 
     async def create(self, user_id: str, name: str) -> str:
-        """Issue a token with the default rights of ``user_id``, and return it in plain text. See `default_grant`."""
-        return (await self.issue_token(default_grant(user_id), name))[1]
+        """Issue a token with the default rights of ``user_id``, and return it in plain text. See `make_default_grant`."""
+        return (await self.issue_token(make_default_grant(user_id), name))[1]
 
-    async def issue_token(self, grant: Grant, name: str, *, by: str = SYSTEM) -> tuple[AccessToken, str]:
+    async def issue_token(self, grant: Grant, name: str, *, actor: str = SYSTEM) -> tuple[AccessToken, str]:
         """Issue an access token with the rights ``grant``. Recorded in the audit trail.
 
         Args:
             grant: The user, the scopes and the limits of the token.
             name: A name that says what the token is for.
-            by: The user or operator who issues it; recorded in the audit trail.
+            actor: The user or operator who issues the token; recorded in the audit trail.
 
         Returns:
             What is stored of the token, and the token in plain text, which cannot be read again later.
@@ -76,15 +75,14 @@ class TokenStore:
             session.add(row)
             await session.flush()
             facts = {"user": grant.user_id, "name": name} | _chosen(grant)
-            await record_event(session, "token.made", made.id, actor=by, now=made.created_at, details=facts)
+            await record_audit_event(
+                session, "token.made", made.id, actor=actor, now=made.created_at, details=facts
+            )
         log.info("tokens.made user=%s token=%s", grant.user_id, made.id)
         return made, plain
 
     async def list_tokens(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
-        """List all tokens that were ever issued, the newest first.
-
-        With ``tenant_id``, only the tokens of that tenant.
-        """
+        """List all tokens that were ever issued, or those of one tenant, the newest first."""
         row = AccessTokenRow
         query = select(row).order_by(row.created_at.desc(), row.id)
         if tenant_id is not None:
@@ -92,15 +90,11 @@ class TokenStore:
         async with self._sessions() as session:
             return [token_from_row(found) for found in await session.scalars(query)]
 
-    async def find_grant(self, plain: str) -> Grant | None:
-        """Return the rights of an access token; None if it is unknown, revoked or expired. The use is recorded.
-
-        Args:
-            plain: The token in plain text.
-        """
+    async def find_grant(self, plain_token: str) -> Grant | None:
+        """Return the rights of an access token; None if it is unknown, revoked or expired. The use is recorded."""
         now = self._clock()
         query = select(AccessTokenRow).where(
-            AccessTokenRow.hash == hash_token(plain), valid_token_condition(now)
+            AccessTokenRow.hash == hash_token(plain_token), valid_token_condition(now)
         )
         async with self._sessions() as session:
             row = await session.scalar(query)
@@ -117,18 +111,18 @@ class TokenStore:
     async def issue_first_token(self, user_id: str) -> str | None:
         """Issue a token and return it in plain text, if there is no valid token yet; else return None.
 
-        Called when the server starts, so that somebody can log in at the first start.
+        Called when the server starts, so that somebody can log in for the first time.
         """
         return None if await self.has_valid_token() else await self.create(user_id, "first start")
 
-    async def revoke_token(self, token_id: str, *, by: str = SYSTEM, tenant_id: str | None = None) -> bool:
+    async def revoke_token(self, token_id: str, *, actor: str = SYSTEM, tenant_id: str | None = None) -> bool:
         """Revoke a token, and end the sessions that were opened with it. Recorded in the audit trail.
 
         The token's hash is deleted; the row stays.
 
         Args:
             token_id: The id of the token.
-            by: The user or operator who revokes it; recorded in the audit trail.
+            actor: The user or operator who revokes the token; recorded in the audit trail.
             tenant_id: Revoke the token only if it belongs to this tenant; None for any tenant.
 
         Returns:
@@ -145,7 +139,9 @@ class TokenStore:
                 await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_id == token_id))
                 await announce_change(session, "tokens")
                 facts = {"user": user_id}
-                await record_event(session, "token.revoked", token_id, actor=by, now=now, details=facts)
+                await record_audit_event(
+                    session, "token.revoked", token_id, actor=actor, now=now, details=facts
+                )
         if user_id is not None:
             await erase_deleted_data(self._sessions)
             log.info("tokens.revoked user=%s token=%s", user_id, token_id)
@@ -157,7 +153,7 @@ async def record_last_use(
 ) -> None:
     """Set the time when a token or session was last used, at most once a minute.
 
-    An unavailable database is logged and ignored.
+    If the database is unavailable, the error is logged and not raised.
     """
     if row.last_used_at is not None and now - row.last_used_at < _STALE:
         return
@@ -178,13 +174,15 @@ def valid_token_condition(now: datetime) -> ColumnElement[bool]:
 
 def token_from_row(row: AccessTokenRow) -> AccessToken:
     """Convert a database row to an `AccessToken`."""
-    budget = row.budget_usd and row.budget_period and TokenBudget(Decimal(row.budget_usd), row.budget_period)
+    budget = (
+        row.budget_usd and row.budget_period and AccessTokenBudget(Decimal(row.budget_usd), row.budget_period)
+    )
     grant = Grant(
         user_id=row.user_id,
         tenant_id=row.tenant_id,
         scopes=frozenset(scope for scope in SCOPES if scope in row.scopes.split()),
         token_id=row.id,
-        rate=Rate.parse(row.rate) if row.rate else None,
+        rate=RateLimit.parse(row.rate) if row.rate else None,
         budget=budget or None,
         expires_at=row.expires_at,
     )
@@ -213,6 +211,6 @@ def _chosen(grant: Grant) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value}
 
 
-def hash_token(plain: str) -> str:
+def hash_token(plain_text: str) -> str:
     """Compute the SHA-256, in hex, under which an access token or a session's cookie value is stored."""
-    return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()
+    return hashlib.sha256(plain_text.encode(errors="surrogatepass")).hexdigest()

@@ -30,7 +30,7 @@ class TransactionRunner(Protocol):
         """Call ``work`` with a connection in a transaction, and return its result.
 
         The transaction is committed if ``work`` returns, and rolled back if it raises. If the calling task is
-        cancelled, it may still be committed.
+        cancelled, the transaction may still be committed.
 
         Args:
             work: A synchronous function that runs all statements of the transaction. It must not use the event
@@ -39,10 +39,7 @@ class TransactionRunner(Protocol):
         ...
 
     async def run_read_only(self, work: Callable[[Connection], T]) -> T:
-        """Call ``work``, which only reads, with a connection, and return its result.
-
-        With SQLite, it does not wait for writers.
-        """
+        """Call ``work``, which only reads, with a connection, and return its result. Never waits for writers."""
         ...
 
 

@@ -14,13 +14,13 @@ from backend.database.ledger import convert_store_errors
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, MEASURES, ROLLUPS
 from backend.ledger.usage import (
     ANY,
-    CrossSums,
+    CombinationSums,
     FoundRequests,
     GroupSums,
     LedgerRequest,
+    MissingRollupError,
     RecentWorker,
     UsageFilter,
-    UsageNotKeptError,
     UsagePeriod,
     UsageSums,
 )
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.database.ledger_tables import Rollup
+    from backend.database.ledger_tables import RollupTable
     from backend.ledger.usage import Dimension
 
 EPOCH: Final = date(1970, 1, 1)
@@ -63,8 +63,7 @@ _NEWEST: Final = ATTEMPTS.c.call.desc()
 class SqlUsageStore:
     """A `UsageStore` in SQLite or PostgreSQL.
 
-    Sums are read from the smallest roll-up table that has the requested dimensions, never from the ledger's
-    rows.
+    Sums are read from the smallest roll-up table that has the requested dimensions, never from ledger rows.
     """
 
     def __init__(self, engine: AsyncEngine, *, most_looked_at: int = MOST_LOOKED_AT) -> None:
@@ -72,75 +71,80 @@ class SqlUsageStore:
         self._most_looked_at = most_looked_at
 
     async def sum_by_dimension(
-        self, by: Dimension, period: UsagePeriod, only: UsageFilter = ANY, *, limit: int | None = None
+        self,
+        dimension: Dimension,
+        period: UsagePeriod,
+        usage_filter: UsageFilter = ANY,
+        *,
+        limit: int | None = None,
     ) -> Sequence[GroupSums]:
-        """Sum the attempts in ``period`` for each value of the dimension ``by``, such as each model or each user.
+        """Sum the attempts in ``period`` for each value of ``dimension``, such as each model or each user.
 
         Args:
-            by: The dimension.
+            dimension: The dimension.
             period: The days.
-            only: The attempts to count; by default, all.
+            usage_filter: The attempts to count; by default, all.
             limit: The most values to return; None for all.
 
         Returns:
             The sums, the most expensive first; for ``day`` and ``hour``, in order of time.
 
         Raises:
-            UsageNotKeptError: No roll-up table has these dimensions together.
+            MissingRollupError: No roll-up table has these dimensions together.
             StoreUnreachableError: The database cannot be reached.
         """
-        rollup = _rollup([by], only)
-        key, is_time = rollup.table.c[_COLUMN[by]], by in {"day", "hour"}
+        rollup = _rollup([dimension], usage_filter)
+        key, is_time = rollup.table.c[_COLUMN[dimension]], dimension in {"day", "hour"}
         order = [key] if is_time else [func.sum(rollup.table.c.cost).desc(), key]
-        sums = _sums(rollup, period, only, key)
+        sums = _sums(rollup, period, usage_filter, key)
         if limit is not None and limit <= _FEW and not is_time:
             # All sums of a hundred thousand users would be sorted, for some of them.
             dearest = sums.with_only_columns(key).group_by(key).order_by(*order).limit(limit)
             found = [row[0] for row in await self._all(dearest)]
-            sums = _sums(rollup, period, only, key, few=True).where(key.in_(found))
+            sums = _sums(rollup, period, usage_filter, key, few=True).where(key.in_(found))
         rows = await self._all(sums.group_by(key).order_by(*order).limit(limit))
-        return [GroupSums(_name(by, row[0]), _total(row[1:])) for row in rows]
+        return [GroupSums(_name(dimension, row[0]), _total(row[1:])) for row in rows]
 
     async def sum_by_combination(
-        self, by: Sequence[Dimension], period: UsagePeriod, only: UsageFilter = ANY
-    ) -> Sequence[CrossSums]:
+        self, dimensions: Sequence[Dimension], period: UsagePeriod, usage_filter: UsageFilter = ANY
+    ) -> Sequence[CombinationSums]:
         """Sum the attempts in ``period`` for each combination of the values of several dimensions.
 
         Args:
-            by: The dimensions.
+            dimensions: The dimensions.
             period: The days.
-            only: The attempts to count; by default, all.
+            usage_filter: The attempts to count; by default, all.
 
         Raises:
-            UsageNotKeptError: No roll-up table has these dimensions together.
+            MissingRollupError: No roll-up table has these dimensions together.
             StoreUnreachableError: The database cannot be reached.
         """
-        rollup = _rollup(by, only)
-        keys = [rollup.table.c[_COLUMN[each]] for each in by]
-        sums = _sums(rollup, period, only, *keys).group_by(*keys).order_by(*keys)
-        width = len(by)
+        rollup = _rollup(dimensions, usage_filter)
+        keys = [rollup.table.c[_COLUMN[each]] for each in dimensions]
+        sums = _sums(rollup, period, usage_filter, *keys).group_by(*keys).order_by(*keys)
+        width = len(dimensions)
         return [
-            CrossSums(tuple(map(_name, by, row[:width])), _total(row[width:]))
+            CombinationSums(tuple(map(_name, dimensions, row[:width])), _total(row[width:]))
             for row in await self._all(sums)
         ]
 
-    async def sum_total(self, period: UsagePeriod, only: UsageFilter = ANY) -> UsageSums:
-        """Sum all attempts in ``period`` that match the filter ``only``.
+    async def sum_total(self, period: UsagePeriod, usage_filter: UsageFilter = ANY) -> UsageSums:
+        """Sum all attempts in ``period`` that match ``usage_filter``.
 
         Raises:
-            UsageNotKeptError: No roll-up table has the dimensions of the filter together.
+            MissingRollupError: No roll-up table has the dimensions of the filter together.
             StoreUnreachableError: The database cannot be reached.
         """
-        (row,) = await self._all(_sums(_rollup([], only), period, only))
+        (row,) = await self._all(_sums(_rollup([], usage_filter), period, usage_filter))
         return _total(row)
 
     async def list_requests(
-        self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
+        self, usage_filter: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> Sequence[LedgerRequest]:
-        """List the newest calls that have an attempt that matches the filter ``only``, the newest first.
+        """List the newest calls with at least one attempt that matches ``usage_filter``, the newest first.
 
         Args:
-            only: The filter; by default, all attempts match.
+            usage_filter: The filter; by default, all attempts match.
             limit: The most calls to return.
             before: The id of a call: only earlier calls are listed. None to begin with the newest call.
 
@@ -148,7 +152,11 @@ class SqlUsageStore:
             StoreUnreachableError: The database cannot be reached.
         """
         calls = (
-            select(ATTEMPTS.c.call).distinct().where(*_meets(ATTEMPTS, only)).order_by(_NEWEST).limit(limit)
+            select(ATTEMPTS.c.call)
+            .distinct()
+            .where(*_meets(ATTEMPTS, usage_filter))
+            .order_by(_NEWEST)
+            .limit(limit)
         )
         if before is not None:
             calls = calls.where(ATTEMPTS.c.call < before)
@@ -156,25 +164,27 @@ class SqlUsageStore:
         return await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
 
     async def search_requests(
-        self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
+        self, usage_filter: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> FoundRequests:
         """List calls like `list_requests`, but read at most 20,000 attempts. For filters that no index supports.
 
         Returns:
-            The calls that were found, and the id of the call at which to continue.
+            The calls that were found, and the id of the call at which to continue; None if nothing is left.
 
         Raises:
             StoreUnreachableError: The database cannot be reached.
         """
-        looked_at = _newest(only, before).limit(self._most_looked_at).subquery()
+        looked_at = _newest(usage_filter, before).limit(self._most_looked_at).subquery()
         others = [
-            looked_at.c[_COLUMN[name]] == value for name, value in only.restrictions() if name not in _INDEXED
+            looked_at.c[_COLUMN[name]] == value
+            for name, value in usage_filter.restrictions()
+            if name not in _INDEXED
         ]
         calls = select(looked_at.c.call).where(*others).distinct().order_by(looked_at.c.call.desc())
         found = [row[0] for row in await self._all(calls.limit(limit))]
         requests = await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
         return FoundRequests(
-            requests, found[-1] if len(found) == limit else await self._given_up(only, before)
+            requests, found[-1] if len(found) == limit else await self._given_up(usage_filter, before)
         )
 
     async def _given_up(self, only: UsageFilter, before: str | None) -> str | None:
@@ -183,7 +193,7 @@ class SqlUsageStore:
         last = query.offset(self._most_looked_at - 1).limit(1)
         return next((row[0] for row in await self._all(last)), None)
 
-    async def list_workers(self) -> Sequence[RecentWorker]:
+    async def list_recent_workers(self) -> Sequence[RecentWorker]:
         """List the processes that made the last 2,000 attempts, the most recently active first.
 
         Raises:
@@ -194,17 +204,17 @@ class SqlUsageStore:
         counts = Counter(writer for writer, _, _ in rows)
         last = {writer: (at, table_hash) for writer, at, table_hash in sorted(rows, key=itemgetter(1))}
         found = [RecentWorker(writer, *last[writer], attempts) for writer, attempts in counts.items()]
-        return sorted(found, key=lambda one: -one.at)
+        return sorted(found, key=lambda worker: -worker.at)
 
-    async def find_request(self, call: str) -> LedgerRequest | None:
-        """Return the call with the id ``call`` with all of its attempts; None if it is unknown.
+    async def find_request(self, call_id: str) -> LedgerRequest | None:
+        """Return the call ``call_id`` with all of its attempts; None if it is unknown.
 
         Raises:
             StoreUnreachableError: The database cannot be reached.
         """
-        if "\0" in call:  # PostgreSQL has no such text
+        if "\0" in call_id:  # PostgreSQL has no such text
             return None
-        return next(iter(await self._requests(ATTEMPTS.c.call == call)), None)
+        return next(iter(await self._requests(ATTEMPTS.c.call == call_id)), None)
 
     async def _requests(self, condition: ColumnElement[bool]) -> Sequence[LedgerRequest]:
         query = select(*_RECORD).where(condition).order_by(_NEWEST, ATTEMPTS.c.number)
@@ -225,18 +235,22 @@ def _newest(only: UsageFilter, before: str | None) -> Select[*tuple[Any, ...]]:
     return query if before is None else query.where(ATTEMPTS.c.call < before)
 
 
-def _rollup(by: Sequence[Dimension], only: UsageFilter) -> Rollup:
+def _rollup(by: Sequence[Dimension], only: UsageFilter) -> RollupTable:
     """The first roll-up that has these dimensions; they are sorted by size, so it is the smallest, too."""
     asked = [*by, *(name for name, _ in only.restrictions())]
     wanted = {_COLUMN[name] for name in asked}
     for rollup in ROLLUPS:
         if wanted <= set(rollup.dimensions):
             return rollup
-    raise UsageNotKeptError(f"There are no sums by {' and '.join(dict.fromkeys(asked))} together.")
+    raise MissingRollupError(f"There are no sums by {' and '.join(dict.fromkeys(asked))} together.")
 
 
 def _sums(
-    rollup: Rollup, period: UsagePeriod, only: UsageFilter, *keys: ColumnElement[object], few: bool = False
+    rollup: RollupTable,
+    period: UsagePeriod,
+    only: UsageFilter,
+    *keys: ColumnElement[object],
+    few: bool = False,
 ) -> Select[*tuple[Any, ...]]:
     """The sums of what ``only`` matches. ``few`` means that only few rows of each day match."""
     table = rollup.table
@@ -249,7 +263,7 @@ def _meets(table: Table, only: UsageFilter) -> Iterable[ColumnElement[bool]]:
     return [table.c[_COLUMN[name]] == value for name, value in only.restrictions()]
 
 
-def _within(rollup: Rollup, period: UsagePeriod, *, few: bool) -> ColumnElement[bool]:
+def _within(rollup: RollupTable, period: UsagePeriod, *, few: bool) -> ColumnElement[bool]:
     since, until = ((day - EPOCH).days for day in period)
     if "hour" in rollup.dimensions:
         return rollup.table.c.hour.between(since * HOURS, until * HOURS + HOURS - 1)

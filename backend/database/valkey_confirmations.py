@@ -83,27 +83,27 @@ class ValkeyConfirmationStore:
 
     Args:
         client: A client of the server, with ``decode_responses=False``.
-        note: Writes an entry into the audit trail. Called after each change.
+        write_audit_entry: Adds an entry to the audit trail. Called after each change.
     """
 
-    def __init__(self, client: Redis, note: AuditWriter) -> None:
+    def __init__(self, client: Redis, write_audit_entry: AuditWriter) -> None:
         self._client = client
-        self._note = note
+        self._note = write_audit_entry
         self._add = partial(client.register_script(_ADD))
         self._change = partial(client.register_script(_CHANGE))
 
-    async def add(self, one: Confirmation) -> bool:
-        """Store a new confirmation; False if the run already has a confirmation for the same call and number.
+    async def add(self, confirmation: Confirmation) -> bool:
+        """Store a new confirmation; False if one with the same run, call and number is already stored.
 
         Raises:
             ConfirmationsUnreachableError: The server does not answer.
         """
-        keys = [_key(one.id), _of_run(one.run), _open(one.owner), _DUE]
-        if not await _answer(self._add(keys=keys, args=[json.dumps(_fields(one))])):
+        keys = [_key(confirmation.id), _of_run(confirmation.run), _open(confirmation.owner), _DUE]
+        if not await _answer(self._add(keys=keys, args=[json.dumps(_fields(confirmation))])):
             return False
-        kind: Kind = "agent.asked" if one.state == "pending" else "agent.recorded"
-        actor = one.user_id if one.state == "pending" else SYSTEM
-        await self._note(kind, one.id, actor=actor, details=one.audit_fields())
+        kind: Kind = "agent.asked" if confirmation.state == "pending" else "agent.recorded"
+        actor = confirmation.user_id if confirmation.state == "pending" else SYSTEM
+        await self._note(kind, confirmation.id, actor=actor, details=confirmation.audit_fields())
         return True
 
     async def get(self, owner: DataOwner, confirmation_id: str) -> Confirmation | None:
@@ -112,20 +112,14 @@ class ValkeyConfirmationStore:
         return found[0] if found and found[0].owner == owner else None
 
     async def record_denied_access(self, owner: DataOwner, confirmation_id: str, now: int) -> None:  # noqa: ARG002 - the trail has a clock
-        """Write an audit entry: ``owner`` asked for a confirmation of another owner.
-
-        Does nothing if the id is unknown.
-        """
+        """Record in the audit trail that ``owner`` asked for another owner's confirmation. Ignores unknown ids."""
         if await _answer(self._client.exists(_key(confirmation_id))):
             await self._note("agent.denied", confirmation_id, actor=owner.user_id, details={})
 
     async def apply_change(
         self, owner: DataOwner, confirmation_id: str, change: StateChange
     ) -> Confirmation | None:
-        """Change the confirmation if the conditions in ``change`` hold.
-
-        Returns the changed confirmation; None if nothing was changed.
-        """
+        """Change the confirmation if the conditions in ``change`` hold, and return it; else return None."""
         is_its = {"id": confirmation_id, "user_id": owner.user_id, "tenant_id": owner.tenant_id}
         wanted = {
             "equal": {**is_its, "state": change.source, **_texts(change.equal)},
@@ -146,7 +140,7 @@ class ValkeyConfirmationStore:
     async def list_for_run(self, run_id: str) -> Sequence[Confirmation]:
         """List all confirmations of a run, in the order in which they were created."""
         found = await self._all(await _answer(self._client.hvals(_of_run(run_id))))
-        return sorted(found, key=lambda one: (one.asked_at, one.number))
+        return sorted(found, key=lambda confirmation: (confirmation.asked_at, confirmation.number))
 
     async def list_open(self, owner: DataOwner, limit: int) -> Sequence[Confirmation]:
         """List at most ``limit`` open confirmations of ``owner``, the newest first.
@@ -154,7 +148,7 @@ class ValkeyConfirmationStore:
         A confirmation is open if it is pending or executing, or if the result of its execution is unknown.
         """
         ids = await _answer(self._client.zrevrange(_open(owner), 0, limit - 1))
-        return [one for one in await self._all(ids) if one.state in OPEN]
+        return [confirmation for confirmation in await self._all(ids) if confirmation.state in OPEN]
 
     async def list_overdue(self, now: int, limit: int) -> Sequence[Confirmation]:
         """List at most ``limit`` confirmations of all owners whose deadline has passed at ``now``.
@@ -169,8 +163,8 @@ class ValkeyConfirmationStore:
     async def _all(self, ids: Iterable[str | bytes]) -> list[Confirmation]:
         """The existing confirmations of ``ids``, in one round trip."""
         pipeline = self._client.pipeline(transaction=False)
-        for one in ids:
-            pipeline.hgetall(_key(one if isinstance(one, str) else one.decode()))
+        for item in ids:
+            pipeline.hgetall(_key(item if isinstance(item, str) else item.decode()))
         return [_confirmation(row) for row in await _answer(pipeline.execute()) if row]
 
 

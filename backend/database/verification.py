@@ -37,7 +37,7 @@ _PAGE: Final = 1_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class VerificationResult(NamedTuple):
+class ChainVerificationResult(NamedTuple):
     """The result of a verification of the audit trail and the ledger.
 
     A head is a signature over the last links of all hash chains.
@@ -62,13 +62,13 @@ class VerificationResult(NamedTuple):
     breaks: tuple[ChainBreak, ...] = ()
 
 
-async def verify_chains(
+async def verify_hash_chains(
     sessions: async_sessionmaker[AsyncSession],
     verifier: SignatureVerifier,
     *,
     expected_hash: str | None = None,
-    attempts: bool = True,
-) -> VerificationResult:
+    include_ledger: bool = True,
+) -> ChainVerificationResult:
     """Verify the hash chains of the audit trail and the ledger, and the signatures over them.
 
     Writers are not blocked.
@@ -78,7 +78,7 @@ async def verify_chains(
         verifier: Verifies the signatures.
         expected_hash: The hash of a signed head that was kept outside the database and must still exist;
             None to skip this check.
-        attempts: Whether to verify the ledger too, which takes half a minute per million rows.
+        include_ledger: Whether to verify the ledger too, which takes half a minute per million rows.
     """
     async with sessions() as session:
         await _at_one_moment(session)
@@ -88,7 +88,7 @@ async def verify_chains(
             breaks.append(ChainBreak("truncated", f"the head {expected_hash}", "no head has this hash"))
         walk = _Walk(session, signatures, breaks)
         await walk.entries()
-        if attempts:
+        if include_ledger:
             await walk.attempts()
     return walk.found._replace(
         heads=len(heads), unverified=signatures.unverified, last=signatures.last, breaks=tuple(breaks)
@@ -103,7 +103,7 @@ class _Walk:
         self._signatures = signatures
         self._breaks = breaks
         self._pruned = 0
-        self.found = VerificationResult()
+        self.found = ChainVerificationResult()
 
     async def entries(self) -> None:
         row = AuditEntryRow
@@ -118,7 +118,7 @@ class _Walk:
                 self._pruned = max(self._pruned, _pruned_before(entry))
             walk.verify_end()
             self._breaks += walk.breaks
-            self.found = self.found._replace(entries=self.found.entries + walk.count)
+            self.found = self.found._replace(entries=self.found.entries + walk.last_sequence)
 
     async def attempts(self) -> None:
         chain, columns = audit.ATTEMPTS, ATTEMPTS.c

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-    from backend.background import BackgroundRunner
+    from backend.background import BackgroundTaskRunner
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,7 @@ _WAIT_MS: Final = 250
 
 
 async def erase_deleted_data(sessions: async_sessionmaker[AsyncSession], table: str | None = None) -> bool:
-    """Erase deleted data from SQLite's files, where copies remain after a deletion.
-
-    Does nothing with PostgreSQL.
+    """Erase deleted data from SQLite's files, which still hold copies of them. Does nothing with PostgreSQL.
 
     Args:
         sessions: Opens sessions on the database.
@@ -88,10 +86,10 @@ def _rewrite(database: sqlite3.Connection, table: str) -> None:
 
 
 @asynccontextmanager
-async def truncate_wal_periodically(path: Path, background: BackgroundRunner) -> AsyncIterator[None]:
+async def truncate_wal_periodically(path: Path, background: BackgroundTaskRunner) -> AsyncIterator[None]:
     """While the context lasts, empty the write-ahead log of the SQLite file ``path`` every five seconds."""
     work = partial(asyncio.to_thread, _empty_if_filled, path)
-    async with background.run_repeatedly("database.log", work, every=AGAIN):
+    async with background.run_repeatedly("database.log", work, interval_s=AGAIN):
         yield
 
 

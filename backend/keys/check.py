@@ -10,7 +10,7 @@ from backend.utils.llm.errors import LLMError, OwnEndpointError
 from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.routing.route import Needs
 
-from .problem import Reason, classify_refusal
+from .problem import Reason, classify_key_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ _SENTENCES: Final[Mapping[Verdict, str]] = {
 
 
 class ExplainedRoute(Protocol):
-    """The part of an explained route that a key check reads."""
+    """What a key check needs of the explanation of a route."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the route as a dict that is ready for JSON."""
@@ -74,7 +74,7 @@ class KeyCheckFacade(Protocol):
         ...
 
 
-class KeyCheck(NamedTuple):
+class KeyCheckOutcome(NamedTuple):
     """The result of checking whether a user's key works.
 
     Attributes:
@@ -87,33 +87,33 @@ class KeyCheck(NamedTuple):
     endpoint: str | None = None
 
     @property
-    def sentence(self) -> str:
-        """The result as an English sentence for the user."""
+    def message(self) -> str:
+        """The result of the check as an English sentence for the user."""
         return _SENTENCES[self.verdict]
 
 
-async def check_key(facade: KeyCheckFacade, caller: Caller) -> KeyCheck:
+async def check_key(facade: KeyCheckFacade, caller: Caller) -> KeyCheckOutcome:
     """Check whether a user's key works, with one call of the cheapest feature that can use the key.
 
     Args:
-        facade: The LLM clients.
+        facade: The `Patchbay` that makes the call.
         caller: A caller with the key to check, and no other key.
     """
     found = await asyncio.to_thread(_cheapest, facade, caller)
     if found is None:
-        return KeyCheck("unclear" if caller.own_endpoint is None else "out_of_reach")
+        return KeyCheckOutcome("unclear" if caller.own_endpoint is None else "out_of_reach")
     feature, endpoint = found
     try:
         with use_caller(caller):
             async with asyncio.timeout(SECONDS):
                 await facade.get_llm(feature).ainvoke(PROMPT, max_output_tokens=LONGEST)
     except TimeoutError:
-        return KeyCheck("unclear", endpoint)
+        return KeyCheckOutcome("unclear", endpoint)
     except OwnEndpointError:
-        return KeyCheck("out_of_reach", endpoint)
+        return KeyCheckOutcome("out_of_reach", endpoint)
     except LLMError as error:
         return _judged(error, endpoint)
-    return KeyCheck("valid", endpoint)
+    return KeyCheckOutcome("valid", endpoint)
 
 
 def _cheapest(facade: KeyCheckFacade, caller: Caller) -> tuple[str, str] | None:
@@ -132,9 +132,9 @@ def _price(candidates: Sequence[Mapping[str, Any]]) -> float:
     return _DEAR if price is None else float(price)
 
 
-def _judged(error: LLMError, endpoint: str) -> KeyCheck:
+def _judged(error: LLMError, endpoint: str) -> KeyCheckOutcome:
     if not error.attempts:
-        return KeyCheck("unclear", endpoint)
+        return KeyCheckOutcome("unclear", endpoint)
     last = error.attempts[-1]
-    verdict = classify_refusal(last) or _VERDICTS.get(last.category or FailureCategory.BUG, "unclear")
-    return KeyCheck(verdict, last.endpoint)
+    verdict = classify_key_refusal(last) or _VERDICTS.get(last.category or FailureCategory.BUG, "unclear")
+    return KeyCheckOutcome(verdict, last.endpoint)

@@ -8,7 +8,7 @@
         ├── UnreadableKeyError            a stored key cannot be decrypted
         ├── KeyNotEnrolledError           a request brought keys that its user did not enrol
         ├── MalformedKeyError             a text cannot be a key
-        ├── EndpointAndProviderKeysError  a request brought keys for providers and an own endpoint
+        ├── ConflictingRequestKeysError  a request brought keys for providers and an own endpoint
         ├── UnknownProviderError          the table has no such provider that takes keys
         ├── KeyNotFoundError              the user has no key for that provider
         ├── RequestKeyExpiredError        a key that came with a request was used after its end
@@ -78,11 +78,8 @@ class MalformedKeyError(KeychainError):
         )
 
 
-class EndpointAndProviderKeysError(KeychainError):
-    """A request brought a key for the user's own endpoint together with keys for providers.
-
-    Only one of the two is allowed.
-    """
+class ConflictingRequestKeysError(KeychainError):
+    """A request brought keys for providers together with a key for the user's own endpoint: not allowed."""
 
     code = "endpoint_and_keys"
     http_status = 400
@@ -120,10 +117,7 @@ class KeyNotFoundError(KeychainError):
 
 
 class RequestKeyExpiredError(KeychainError, WithheldCredentialError):
-    """A key that was sent with a request was used after the request had ended.
-
-    Such a key is erased with its request.
-    """
+    """A key that was sent with a request was used after the request had ended, which erases the key."""
 
     code = "key_given_back"
     http_status = 403

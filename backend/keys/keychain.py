@@ -13,7 +13,7 @@ from backend.utils.llm.clock import Time
 from backend.utils.llm.model_config import OWN
 
 from .errors import (
-    EndpointAndProviderKeysError,
+    ConflictingRequestKeysError,
     KeyNotEnrolledError,
     KeyNotFoundError,
     MalformedKeyError,
@@ -21,7 +21,7 @@ from .errors import (
 from .removals import KeyRemovalTracker
 from .request_keys import RequestKeys, StoredKey, SuppliedKey, choose_key_policy, choose_serving_providers
 from .store import KeyStore, KeyVersion
-from .vault import KeyIdentity, Vault
+from .vault import KeyIdentity, KeyVault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from backend.access import DataOwner
 
     from .request_keys import RequestKey
-    from .vault import OwnServer
+    from .vault import OwnEndpointConfig
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Keychain:
     def __init__(
         self,
         store: KeyStore,
-        vault: Vault,
+        vault: KeyVault,
         *,
         removals: KeyRemovalTracker | None = None,
         clock: Callable[[], datetime] = _now,
@@ -72,33 +72,36 @@ class Keychain:
         self._clock = clock
         self._new_id = new_id
 
-    async def enrol(
-        self, owner: DataOwner, provider: str, key: SecretStr, *, keep: bool = True, overlap: timedelta
+    async def enrol_key(
+        self, owner: DataOwner, provider: str, key: SecretStr, *, store_key: bool = True, overlap: timedelta
     ) -> KeyVersion:
-        """Enrol ``key`` as the user's key for ``provider``. A previous key stays valid for ``overlap``.
+        """Enrol ``key`` as the user's key for ``provider``, and return its new version.
 
         Args:
             owner: The user.
             provider: The provider that the key is for.
             key: The key.
-            keep: Whether to store the key, encrypted. If False, only a fingerprint is stored, and each request
-                must bring the key.
+            store_key: Whether to store the key, encrypted. If False, only a fingerprint is stored, and each
+                request must bring the key.
             overlap: How long the previous key stays valid.
-
-        Returns:
-            The new version of the user's key.
 
         Raises:
             MalformedKeyError: The text cannot be a key.
             MasterKeyError: There is no master key to encrypt it with.
         """
-        return await self._enrol(self._place(owner, provider), key, keep, overlap)
+        return await self._enrol(self._place(owner, provider), key, store_key, overlap)
 
     async def enrol_own_endpoint(
-        self, owner: DataOwner, server: OwnServer, key: SecretStr, *, keep: bool = True, overlap: timedelta
+        self,
+        owner: DataOwner,
+        server: OwnEndpointConfig,
+        key: SecretStr,
+        *,
+        store_key: bool = True,
+        overlap: timedelta,
     ) -> KeyVersion:
-        """Enrol the user's own endpoint ``server``, with the key for it. Otherwise like `enrol`."""
-        return await self._enrol(self._place(owner, OWN, server), key, keep, overlap)
+        """Enrol the user's own endpoint ``server``, with the key for it. Otherwise like `enrol_key`."""
+        return await self._enrol(self._place(owner, OWN, server), key, store_key, overlap)
 
     async def list_versions(self, owner: DataOwner) -> Sequence[KeyVersion]:
         """List the valid versions of the user's keys, sorted by provider, the newest version first."""
@@ -107,7 +110,7 @@ class Keychain:
     async def set_house_fallback(self, owner: DataOwner, *, house_fallback: bool) -> None:
         """Store whether the operator's keys may pay for the user's calls when the user's own keys cannot.
 
-        Only has an effect on features whose configuration allows it.
+        Takes effect only for features whose configuration allows it.
         """
         await self._store.set_house_fallback(owner, house_fallback=house_fallback)
         log.info("keys.chosen user=%s house_fallback=%s", owner.user_id, house_fallback)
@@ -116,17 +119,15 @@ class Keychain:
         """Whether the user agreed that the operator's keys may pay when the user's own cannot; False by default."""
         return await self._store.allows_house_fallback(owner)
 
-    async def remove(self, owner: DataOwner, provider: str) -> None:
-        """Delete the user's key for ``provider``.
-
-        New requests cannot use it; running work stops using it within half a second.
+    async def remove_key(self, owner: DataOwner, provider: str) -> None:
+        """Delete the user's key for ``provider``. Running work stops using it within half a second.
 
         Raises:
             KeyNotFoundError: The user has no key for ``provider``.
         """
-        if not await self._store.remove(owner, provider, self._clock()):
+        if not await self._store.remove_key(owner, provider, self._clock()):
             raise KeyNotFoundError
-        await self._removals.poll()
+        await self._removals.poll_removals()
         log.info("keys.removed user=%s provider=%s", owner.user_id, provider)
 
     async def collect_request_keys(self, owner: DataOwner, supplied: Mapping[str, SecretStr]) -> RequestKeys:
@@ -137,13 +138,13 @@ class Keychain:
             supplied: The keys that were sent with the request, by provider.
 
         Raises:
-            EndpointAndProviderKeysError: The request brought keys for providers, and also a key for the user's
+            ConflictingRequestKeysError: The request brought keys for providers, and also a key for the user's
                 own endpoint.
             KeyNotEnrolledError: The user has not enrolled one of the keys that were sent.
             UnreadableKeyError: An enrolled key cannot be compared with the key that was sent.
         """
         if OWN in supplied and len(supplied) > 1:
-            raise EndpointAndProviderKeysError
+            raise ConflictingRequestKeysError
         held = await self.list_versions(owner)
         versions = self._stored(held) | self._recognised(supplied, held)
         keys = {
@@ -154,7 +155,7 @@ class Keychain:
             keys, versions, choose_serving_providers(versions, supplied), choose_key_policy(held)
         )
 
-    async def release(self, request_keys: RequestKeys) -> None:
+    async def release_request_keys(self, request_keys: RequestKeys) -> None:
         """Erase the keys of a request from memory when the request ends, and record which of them were used.
 
         If the use cannot be recorded, the error is logged and not raised.
@@ -162,7 +163,7 @@ class Keychain:
         for key in request_keys.keys.values():
             key.erase_value()
         now = self._clock()
-        stale = [key.place.row for key in request_keys.used_versions() if _is_stale(key, now)]
+        stale = [key.place.row for key in request_keys.list_used_versions() if _is_stale(key, now)]
         if not stale:
             return
         try:
@@ -170,7 +171,7 @@ class Keychain:
         except Exception:
             log.exception("keys.use_not_recorded")
 
-    def _place(self, owner: DataOwner, provider: str, server: OwnServer | None = None) -> KeyIdentity:
+    def _place(self, owner: DataOwner, provider: str, server: OwnEndpointConfig | None = None) -> KeyIdentity:
         return KeyIdentity(owner.tenant_id, owner.user_id, provider, self._new_id(), server)
 
     async def _enrol(self, place: KeyIdentity, key: SecretStr, keep: bool, overlap: timedelta) -> KeyVersion:  # noqa: FBT001
@@ -183,13 +184,13 @@ class Keychain:
         def seal(any_kept: bool) -> KeyVersion:  # noqa: FBT001 - as of `VersionFactory`
             return KeyVersion(
                 place,
-                self._vault.encrypt_key(plain, place, keep=keep, may_create_master_key=not any_kept),
+                self._vault.encrypt_key(plain, place, store_key=keep, may_create_master_key=not any_kept),
                 tail,
                 now,
             )
 
-        kept = await self._store.add_version(place, seal, now=now, until=now + overlap)
-        await self._removals.poll()
+        kept = await self._store.add_version(place, seal, now=now, previous_valid_until=now + overlap)
+        await self._removals.poll_removals()
         log.info("keys.enrolled user=%s provider=%s stored=%s", place.user_id, place.provider, keep)
         return kept
 

@@ -44,8 +44,8 @@ class MasterKey:
     secret: bytes = field(repr=False)
 
     @classmethod
-    def parse(cls, text: str) -> MasterKey:
-        """Parse a master key from its text form: 32 bytes in URL-safe base64.
+    def from_text(cls, text: str) -> MasterKey:
+        """Make a master key from its text form: 32 bytes in URL-safe base64.
 
         Raises:
             MasterKeyError: ``text`` is not a master key. The message does not repeat it.
@@ -63,10 +63,10 @@ class MasterKey:
     @classmethod
     def generate(cls) -> MasterKey:
         """Generate a random master key. It is not stored anywhere."""
-        return cls.parse(base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode())
+        return cls.from_text(base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode())
 
     def to_text(self) -> str:
-        """Encode the key as text: the form in the environment variable and in the key file, which `parse` reads."""
+        """Encode the key as text for the environment variable or the key file. `from_text` reads this form."""
         return base64.urlsafe_b64encode(self.secret).decode()
 
     @override
@@ -77,7 +77,7 @@ class MasterKey:
 class MasterKeys(Protocol):
     """The available master keys. The newest encrypts; each can decrypt what it has encrypted."""
 
-    def newest(self) -> MasterKey:
+    def newest_key(self) -> MasterKey:
         """Return the newest master key, which is used to encrypt.
 
         Raises:
@@ -85,17 +85,15 @@ class MasterKeys(Protocol):
         """
         ...
 
-    def newest_or_create(self) -> MasterKey:
-        """Return the newest master key, and create one if there is none.
-
-        Call this only while nothing is encrypted yet.
+    def get_or_create_newest_key(self) -> MasterKey:
+        """Return the newest master key, or create the first one. Call this only while nothing is encrypted yet.
 
         Raises:
             MasterKeyError: There is no master key, and none can be created.
         """
         ...
 
-    def find(self, name: str) -> MasterKey | None:
+    def find_key(self, name: str) -> MasterKey | None:
         """Return the master key with the given name; None if it is not available.
 
         Raises:
@@ -107,8 +105,7 @@ class MasterKeys(Protocol):
         """Create a new master key, which becomes the newest.
 
         Args:
-            names_in_use: The names of the master keys that stored data are still encrypted with. These keys are
-                kept.
+            names_in_use: The names of the master keys that still encrypt stored data. These keys are kept.
 
         Raises:
             MasterKeyError: The keys cannot be read or written.
@@ -129,30 +126,27 @@ class EnvironmentMasterKeys:
     def __init__(self, text: SecretStr) -> None:
         self._keys = _parse(text.get_secret_value().replace(",", "\n"))
 
-    def newest(self) -> MasterKey:
+    def newest_key(self) -> MasterKey:
         """Return the newest master key: the first in the environment variable."""
         return self._keys[0]
 
-    def newest_or_create(self) -> MasterKey:
-        """Return the first master key in the environment variable. Never creates a key: only the operator can."""
+    def get_or_create_newest_key(self) -> MasterKey:
+        """Return the first master key in the environment variable. Creates none: only the operator can add a key."""
         return self._keys[0]
 
-    def find(self, name: str) -> MasterKey | None:
+    def find_key(self, name: str) -> MasterKey | None:
         """Return the master key with the given name; None if the environment variable does not have it."""
         return _find(self._keys, name)
 
     def rotate(self, names_in_use: Collection[str]) -> MasterKey:  # noqa: ARG002 - nothing is thrown away here
-        """Return the first master key in the environment variable.
-
-        Creates none: the operator has added the new key before.
-        """
+        """Return the first master key in the environment variable. The operator has put a new key there before."""
         return self._keys[0]
 
 
 class MasterKeyFile:
     """Master keys in a file, the newest first. The file is created with mode 0600 when the first key is needed.
 
-    It is read again when it has changed, so that a running server notices a rotation by another process.
+    A changed file is read again, so that a running server notices a rotation by another process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -161,7 +155,7 @@ class MasterKeyFile:
         self._keys: Sequence[MasterKey] = ()
         self._fault: str | None = None
 
-    def newest(self) -> MasterKey:
+    def newest_key(self) -> MasterKey:
         """Return the newest master key: the first in the file.
 
         Raises:
@@ -169,17 +163,17 @@ class MasterKeyFile:
         """
         return self._current()[0]
 
-    def newest_or_create(self) -> MasterKey:
-        """Return the newest master key. If the file is missing, it is created with a new key.
+    def get_or_create_newest_key(self) -> MasterKey:
+        """Return the newest master key. If the file is missing, create it with a new key.
 
         Raises:
             MasterKeyError: The file cannot be created or read.
         """
         if not self._path.exists():
             self._write([MasterKey.generate()], replace=False)
-        return self.newest()
+        return self.newest_key()
 
-    def find(self, name: str) -> MasterKey | None:
+    def find_key(self, name: str) -> MasterKey | None:
         """Return the master key with the given name; None if the file does not have it.
 
         Raises:
@@ -188,13 +182,13 @@ class MasterKeyFile:
         return _find(self._current(), name)
 
     def rotate(self, names_in_use: Collection[str]) -> MasterKey:
-        """Put a new key at the front of the file, and return it.
+        """Put a new key at the front of the file, and return it. The caller must hold the database's write lock.
 
         The previous key is kept, because other processes may still encrypt with it. Older keys are kept only if
-        they are in use. The caller must hold the database's write lock.
+        they are in use.
 
         Args:
-            names_in_use: The names of the master keys that stored data are still encrypted with.
+            names_in_use: The names of the master keys that still encrypt stored data.
 
         Raises:
             MasterKeyError: The file cannot be read or written.
@@ -202,7 +196,7 @@ class MasterKeyFile:
         before = self._current() if names_in_use or self._path.exists() else ()
         kept = [key for place, key in enumerate(before) if place == 0 or key.name in names_in_use]
         self._write([MasterKey.generate(), *kept], replace=True)
-        return self.newest()
+        return self.newest_key()
 
     def _current(self) -> Sequence[MasterKey]:
         try:
@@ -241,17 +235,17 @@ class MasterKeyFile:
             raise self._failed(f"cannot be written: {error.strerror}") from None
 
 
-def load_master_keys(given: SecretStr | None, path: Path) -> MasterKeys:
+def load_master_keys(env_value: SecretStr | None, path: Path) -> MasterKeys:
     """Load the master keys from the environment variable if it is set, else from a file.
 
     Args:
-        given: The value of the environment variable; None if it is not set.
+        env_value: The value of the environment variable; None if it is not set.
         path: The file, which is read or created when a key is first needed.
 
     Raises:
-        MasterKeyError: The value of the environment variable is not a list of master keys.
+        MasterKeyError: ``env_value`` is not a list of master keys.
     """
-    return MasterKeyFile(path) if given is None else EnvironmentMasterKeys(given)
+    return MasterKeyFile(path) if env_value is None else EnvironmentMasterKeys(env_value)
 
 
 def _put(file: Path, path: Path, *, replace: bool) -> None:
@@ -279,7 +273,7 @@ def _sync(folder: Path) -> None:
 
 def _parse(text: str) -> Sequence[MasterKey]:
     lines = [line.strip() for line in text.split("\n")]
-    found = tuple(MasterKey.parse(line) for line in lines if line and not line.startswith("#"))
+    found = tuple(MasterKey.from_text(line) for line in lines if line and not line.startswith("#"))
     if not found:
         raise MasterKeyError("There is no master key. `python -m backend keys new` makes one.")
     return found

@@ -18,7 +18,7 @@ from backend.utils.llm.clock import Time
 from backend.utils.llm.forks import ForkSafe
 from backend.utils.llm.model_config import OWN
 
-from .problem import KeyProblem, classify_refusal
+from .problem import KeyProblem, classify_key_refusal
 from .request_keys import RequestKey
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from backend.background import BackgroundRunner
+    from backend.background import BackgroundTaskRunner
     from backend.utils.llm.caller import Caller
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.routing.route import Route
@@ -43,7 +43,7 @@ _REMEMBERED: Final = 10_000
 
 
 class Notifier(Protocol):
-    """Notifies users that a provider refuses their key: once per key, reason and day, over all servers."""
+    """Notifies users that a provider refuses their key: once per key, reason and day, counted over all servers."""
 
     async def notify(self, place: KeyIdentity, problem: KeyProblem) -> None:
         """Notify the owner of a key.
@@ -80,7 +80,7 @@ class _Observation(NamedTuple):
 
 
 class KeyMonitor(ForkSafe):
-    """Stores which users' keys providers refuse, as seen in their calls, and has the owners notified.
+    """Records which users' keys are refused by providers, and has the owners of these keys notified.
 
     Pass its method `observe` to ``Patchbay(observer=…)``. Observations wait in memory, one per key and for
     at most 10,000 keys, until a background task writes them.
@@ -102,14 +102,14 @@ class KeyMonitor(ForkSafe):
         self._lock = threading.Lock()
 
     def observe(self, route: Route, attempt: Attempt) -> None:
-        """Note whether the provider accepted the user's key in ``attempt``. Attempts with other keys are ignored."""
+        """Note whether the provider accepted the user's key in ``attempt``. Ignores attempts with other keys."""
         if attempt.key_owner != "user":
             return
         key = _key(route.caller, attempt.endpoint.partition(":")[0])
         if not isinstance(key, RequestKey):
             return
         place, now = key.version.place, self._time.now()
-        if (reason := classify_refusal(attempt)) is not None:
+        if (reason := classify_key_refusal(attempt)) is not None:
             self._keep(_Observation(place, attempt.endpoint, KeyProblem(reason, attempt.endpoint, now, now)))
         elif attempt.outcome == "ok":
             unwritten = self._observations.get(place.row)
@@ -118,23 +118,24 @@ class KeyMonitor(ForkSafe):
                 self._keep(_Observation(place, attempt.endpoint, None))
 
     @asynccontextmanager
-    async def write_periodically(self, store: KeyStore, background: BackgroundRunner) -> AsyncIterator[None]:
-        """Write the observations to ``store`` in the background while the context lasts, and when it ends."""
+    async def write_periodically(
+        self, store: KeyStore, background: BackgroundTaskRunner
+    ) -> AsyncIterator[None]:
+        """Write the observations to ``store`` in the background while the context lasts, and the rest when it ends."""
         try:
             async with background.run_repeatedly(
-                "keys.monitor", partial(self.write_pending, store), every=_INTERVAL
+                "keys.monitor", partial(self.write_pending_observations, store), interval_s=_INTERVAL
             ):
                 yield
         finally:
-            await self.write_pending(store, all_now=True)
+            await self.write_pending_observations(store, all_now=True)
 
-    async def write_pending(self, store: KeyStore, *, all_now: bool = False) -> None:
+    async def write_pending_observations(self, store: KeyStore, *, all_now: bool = False) -> None:
         """Write the waiting observations to ``store``, and notify the owners of refused keys.
 
         Args:
             store: The store of the users' keys.
-            all_now: Whether to write all observations. By default, those of keys that were written in the last
-                minute wait.
+            all_now: Whether to write all observations. If False, each key's are written at most once a minute.
         """
         for observation in self._due(hurry=all_now):
             try:
@@ -144,7 +145,7 @@ class KeyMonitor(ForkSafe):
 
     async def _write(self, observation: _Observation, store: KeyStore) -> None:
         if observation.problem is None:
-            await store.record_success(observation.place.row, observation.endpoint)
+            await store.clear_resolved_problem(observation.place.row, observation.endpoint)
         elif await store.record_problem(observation.place.row, observation.problem):
             await self._notifier.notify(observation.place, observation.problem)
 

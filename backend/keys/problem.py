@@ -34,14 +34,13 @@ class KeyProblem(NamedTuple):
     def is_resolved_by_success_at(self, endpoint: str) -> bool:
         """Whether a successful call at ``endpoint`` shows that the problem is over.
 
-        The problem ``no_access`` is over only after a success at the endpoint that refused the key. Other
-        problems are over after a success at any endpoint.
+        For ``no_access``, only a success at the endpoint that refused the key counts; otherwise any success.
         """
         return self.reason != "no_access" or endpoint == self.endpoint
 
 
-def classify_refusal(attempt: Attempt) -> Reason | None:
-    """Find out why the provider refused the key of ``attempt``; None if it did not refuse the key."""
+def classify_key_refusal(attempt: Attempt) -> Reason | None:
+    """Tell from ``attempt`` why the provider refused the key; None if the provider did not refuse it."""
     match attempt.category:
         case FailureCategory.CREDENTIAL:
             return "no_access" if attempt.status == _FORBIDDEN else "revoked"

@@ -18,22 +18,18 @@ WITHIN: Final = 60.0
 _REMEMBERED: Final = 10_000
 
 
-class KeyCheckRateLimit:
-    """Allows each user six key checks a minute.
-
-    Counts in the memory of this process, for the last 10,000 users.
-    """
+class KeyCheckRateLimiter:
+    """Allows each user six key checks a minute. Counted in this process's memory, for the last 10,000 users."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._checks: OrderedDict[DataOwner, deque[float]] = OrderedDict()
 
-    def admit(self, owner: DataOwner) -> None:
+    def count_check(self, owner: DataOwner) -> None:
         """Count a key check by ``owner``.
 
         Raises:
-            TooManyKeyChecksError: The user made six checks within the last minute. The error says when to try
-                again.
+            TooManyKeyChecksError: The user made six checks within the last minute. Says when to try again.
         """
         now = self._clock()
         times = self._checks.setdefault(owner, deque(maxlen=MOST))

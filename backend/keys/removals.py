@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from backend.background import BackgroundRunner
+    from backend.background import BackgroundTaskRunner
 
     from .store import KeyStore
 
@@ -29,9 +29,9 @@ _REMEMBERED: Final = 100_000
 
 
 class KeyRemovalTracker:
-    """Knows which users' keys were removed lately by any process, from polling the key store.
+    """Polls the key store for removals of users' keys by any process.
 
-    Long-running work, such as streams, uses it to stop using a key that its user has removed.
+    With it, long-running work, such as a stream, stops using a key that its user has removed.
     """
 
     def __init__(self, store: KeyStore, time: Time | None = None) -> None:
@@ -42,18 +42,15 @@ class KeyRemovalTracker:
         self._lost = 0
         self._looked_at: float | None = None
 
-    def make_removal_check(self, row: str) -> Callable[[], bool]:
-        """Return a function that tells whether a key has been removed since this call.
+    def make_removal_check(self, row_id: str) -> Callable[[], bool]:
+        """Return a function that tells whether the key version ``row_id`` has been removed since this call.
 
-        The function also returns True if nobody can know, because polling fails or removals were missed.
-
-        Args:
-            row: The id of the key's database row.
+        The function also returns True if that is unknown, because polling fails or removals were missed.
         """
-        return partial(self._is_over, row, self._lost)
+        return partial(self._is_over, row_id, self._lost)
 
-    async def poll(self) -> None:
-        """Read from the store the removals that are new since the last read."""
+    async def poll_removals(self) -> None:
+        """Read from the store the removals that are new since the last poll."""
         for number, row, at in await self._store.list_removals(self._last):
             if self._last and number > self._last + 1:
                 self._lost += 1
@@ -64,10 +61,10 @@ class KeyRemovalTracker:
             self._lost += 1
 
     @asynccontextmanager
-    async def poll_periodically(self, background: BackgroundRunner) -> AsyncIterator[None]:
-        """Poll the store while the context lasts, so that each removal is known within half a second."""
+    async def poll_periodically(self, background: BackgroundTaskRunner) -> AsyncIterator[None]:
+        """Poll the store while the context lasts, so that a removal by any process is known within half a second."""
         await self._look()
-        async with background.run_repeatedly("keys.removals", self._look, every=LOOK):
+        async with background.run_repeatedly("keys.removals", self._look, interval_s=LOOK):
             yield
 
     def _is_over(self, row: str, lost: int) -> bool:
@@ -76,5 +73,5 @@ class KeyRemovalTracker:
         return is_blind or self._lost > lost or (ends is not None and self._time.now() >= ends)
 
     async def _look(self) -> None:
-        await self.poll()
+        await self.poll_removals()
         self._looked_at = self._time.clock()

@@ -81,10 +81,7 @@ class RequestKey(StoredSecret):
     @property
     @abstractmethod
     def was_used(self) -> bool:
-        """Whether the request used the key.
-
-        True for a stored key once its value was read, and for a supplied key always.
-        """
+        """Whether the request used the key: a stored key if its value was read, a supplied key always."""
 
     @abstractmethod
     def erase_value(self) -> None:
@@ -112,15 +109,14 @@ class RequestKey(StoredSecret):
 class StoredKey(RequestKey):
     """A key that is stored encrypted, and is decrypted when its value is first read.
 
-    Work that goes on after the request may still use it. It is then decrypted for each use, and not kept in
-    memory.
+    Work that goes on after the request may still use the key, which is then decrypted for each use.
     """
 
     def __init__(
-        self, opened: Callable[[], str], version: KeyVersion, is_removed: Callable[[], bool] = _never
+        self, decrypt: Callable[[], str], version: KeyVersion, is_removed: Callable[[], bool] = _never
     ) -> None:
         super().__init__(version, is_removed)
-        self._open = opened
+        self._open = decrypt
         self._value: SecretStr | None = None
         self._was_used = self._is_over = False
 
@@ -182,11 +178,8 @@ class RequestKeys:
     serving: Collection[str]
     policy: KeyPolicy | None
 
-    def restrict_to(self, provider: str) -> RequestKeys:
-        """Return a copy in which only the key for ``provider`` is used and the operator never pays.
-
-        Used to check that key.
-        """
+    def restrict_to_provider(self, provider: str) -> RequestKeys:
+        """Return a copy that uses only the key for ``provider``, never the operator's keys. For checks of a key."""
         return replace(self, serving=[provider], policy="byok_only")
 
     def apply_to(self, caller: Caller) -> Caller:
@@ -195,7 +188,7 @@ class RequestKeys:
         own = self._own_endpoint() if OWN in self.serving else None
         return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
 
-    def used_versions(self) -> Collection[KeyVersion]:
+    def list_used_versions(self) -> Collection[KeyVersion]:
         """List the key versions that the request used: all supplied keys, and stored keys that were decrypted."""
         return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
 
@@ -210,8 +203,8 @@ def choose_serving_providers(
 ) -> Collection[str]:
     """Choose the providers whose keys are used for the calls of a request.
 
-    If the user has an own endpoint, only that is used, unless the request brought keys for other providers.
-    Otherwise all providers are used for which the user has a key.
+    If the user has an own endpoint, only its key is used, unless the request brought keys for providers.
+    Otherwise, all providers in ``versions`` are used.
 
     Args:
         versions: The versions of the user's keys that the request may use, by provider.
@@ -222,17 +215,14 @@ def choose_serving_providers(
     return versions.keys() - {OWN}
 
 
-def choose_key_policy(held: Sequence[KeyVersion]) -> KeyPolicy | None:
-    """Choose whose keys may pay for a user's calls.
+def choose_key_policy(versions: Sequence[KeyVersion]) -> KeyPolicy | None:
+    """Choose whose keys may pay for a user's calls; None if the user has no key.
 
-    The operator pays only if the user has no key or agreed to the fallback.
+    The operator's keys may pay too, if the user agreed to that (the house fallback).
 
     Args:
-        held: All versions of the user's keys, including those that the request cannot use.
-
-    Returns:
-        The policy; None if the user has no key.
+        versions: All versions of the user's keys, including those that the request cannot use.
     """
-    if not held:
+    if not versions:
         return None
-    return "byok_then_house" if held[0].house_fallback else "byok_only"
+    return "byok_then_house" if versions[0].house_fallback else "byok_only"

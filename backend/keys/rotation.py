@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import UnreadableKeyError
-from .vault import Vault
+from .vault import KeyVault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ async def rotate_master_key(store: KeyStore, master_keys: MasterKeys) -> Rotatio
     Raises:
         MasterKeyError: The master keys cannot be read or written.
     """
-    vault = Vault(master_keys)
+    vault = KeyVault(master_keys)
     unreadable = 0
 
     def renew(keys: Sequence[KeyVersion]) -> Iterable[KeyVersion]:
@@ -45,9 +45,9 @@ async def rotate_master_key(store: KeyStore, master_keys: MasterKeys) -> Rotatio
         for key in keys:
             try:
                 if key.sealed.master != newest.name:
-                    yield key._replace(sealed=vault.rewrap(key.sealed, key.place))
+                    yield key._replace(sealed=vault.rewrap_data_key(key.sealed, key.place))
             except UnreadableKeyError:
                 unreadable += 1
 
-    locked_anew = await store.rewrap_all(renew)
-    return RotationResult(master_keys.newest().name, locked_anew, unreadable)
+    locked_anew = await store.rewrap_all_data_keys(renew)
+    return RotationResult(master_keys.newest_key().name, locked_anew, unreadable)

@@ -22,10 +22,7 @@ _BYTES: Final = 32
 
 
 class AuditSigningKey:
-    """A key that signs the audit trail (Ed25519).
-
-    It is derived from a master key, and has the master key's name.
-    """
+    """An Ed25519 key that signs the audit trail. It is derived from a master key, whose name it has."""
 
     def __init__(self, master: MasterKey) -> None:
         self.name = master.name
@@ -36,7 +33,7 @@ class AuditSigningKey:
         """Sign ``message``, and return the signature."""
         return self._key.sign(message)
 
-    def verifies(self, message: bytes, signature: bytes) -> bool:
+    def is_valid_signature(self, message: bytes, signature: bytes) -> bool:
         """Whether ``signature`` is a signature of ``message`` by this key."""
         try:
             self._key.public_key().verify(signature, message)
@@ -51,28 +48,29 @@ class AuditSigningKeys:
     def __init__(self, master_keys: MasterKeys) -> None:
         self._masters = master_keys
 
-    def newest(self, *, is_first: bool) -> AuditSigningKey:
+    def newest_signing_key(self, *, may_create_master_key: bool) -> AuditSigningKey:
         """Return the key to sign with, which is derived from the newest master key.
 
         Args:
-            is_first: Whether no user's key is stored yet. A master key may then be created if there is none.
+            may_create_master_key: Whether to create a missing master key, as long as no user's key is stored.
 
         Raises:
             MasterKeyError: There is no master key.
         """
-        return AuditSigningKey(self._masters.newest_or_create() if is_first else self._masters.newest())
+        return AuditSigningKey(
+            self._masters.get_or_create_newest_key() if may_create_master_key else self._masters.newest_key()
+        )
 
-    def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
-        """Whether ``signature`` is a signature of ``message`` by the key with the name ``key``.
+    def is_valid_signature(self, key_name: str, message: bytes, signature: bytes) -> bool | None:
+        """Whether ``signature`` is a signature of ``message`` by the key named ``key_name``.
 
-        None if it cannot be verified, because the master key of that name is missing or the master keys cannot
-        be read.
+        None if this cannot be checked, because that master key is missing or the master keys cannot be read.
         """
         try:
-            master = self._masters.find(key)
+            master = self._masters.find_key(key_name)
         except MasterKeyError:
             return None
-        return None if master is None else AuditSigningKey(master).verifies(message, signature)
+        return None if master is None else AuditSigningKey(master).is_valid_signature(message, signature)
 
 
 class ConfirmationSigner:
@@ -91,16 +89,20 @@ class ConfirmationSigner:
         Raises:
             MasterKeyError: There is no master key.
         """
-        return _seal(self._masters.newest(), message)
+        return _seal(self._masters.newest_key(), message)
 
-    def verify(self, seal: str, message: bytes) -> bool | None:
-        """Whether ``signature`` is a signature of ``message``; None if the master key that it names is missing.
+    def verify(self, signature: str, message: bytes) -> bool | None:
+        """Whether ``signature`` is a signature of ``message``; None if the master key named in it is missing.
 
         Raises:
             MasterKeyError: The master keys cannot be read.
         """
-        master = self._masters.find(seal.partition(".")[0])
-        return None if master is None else hmac.compare_digest(_seal(master, message).encode(), seal.encode())
+        master = self._masters.find_key(signature.partition(".")[0])
+        return (
+            None
+            if master is None
+            else hmac.compare_digest(_seal(master, message).encode(), signature.encode())
+        )
 
 
 def _seal(master: MasterKey, message: bytes) -> str:

@@ -43,12 +43,12 @@ class KeyVersion(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """The first 16 hex digits of a keyed hash of the key, by which people tell keys apart."""
+        """The first 16 hex digits of a keyed hash of the key. They show whether two keys are the same."""
         return self.sealed.fingerprint[:_SHOWN]
 
     @property
     def is_stored(self) -> bool:
-        """Whether the key itself is stored, encrypted. False if only its fingerprint is."""
+        """Whether the key itself is stored, encrypted. If False, only its fingerprint is stored."""
         return self.sealed.box is not None
 
 
@@ -75,15 +75,20 @@ class KeyStore(Protocol):
     """Stores versions of users' keys, encrypted. Several processes may share a store."""
 
     async def add_version(
-        self, place: KeyIdentity, seal: VersionFactory, *, now: datetime, until: datetime
+        self,
+        identity: KeyIdentity,
+        make_version: VersionFactory,
+        *,
+        now: datetime,
+        previous_valid_until: datetime,
     ) -> KeyVersion:
         """Store a new version of a user's key, in one transaction.
 
         Args:
-            place: The user, tenant and provider of the key, and the row id of the new version.
-            seal: Makes the new version, with the encrypted key. Called while the write lock is held.
+            identity: The user, tenant and provider of the key, and the row id of the new version.
+            make_version: Makes the new version, with the encrypted key. Called while the write lock is held.
             now: The current time, timezone-aware.
-            until: When the previous version ends. Older versions end at once.
+            previous_valid_until: When the previous version ends. Older versions end at once.
         """
         ...
 
@@ -91,14 +96,14 @@ class KeyStore(Protocol):
         """List the versions of ``owner``'s keys that are valid at ``now``, by provider, the newest version first."""
         ...
 
-    async def remove(self, owner: DataOwner, provider: str, now: datetime) -> bool:
+    async def remove_key(self, owner: DataOwner, provider: str, now: datetime) -> bool:
         """Delete every version of ``owner``'s key for ``provider``; False if there was none."""
         ...
 
-    async def list_removals(self, after: int) -> Sequence[KeyRemoval]:
-        """List the removals and replacements of keys with a number above ``after``, in ascending order.
+    async def list_removals(self, after_number: int) -> Sequence[KeyRemoval]:
+        """List the removals and replacements of keys whose number is above ``after_number``, in ascending order.
 
-        A removal is listed for at least an hour.
+        Each is listed for at least an hour.
         """
         ...
 
@@ -110,12 +115,12 @@ class KeyStore(Protocol):
         """Whether ``owner`` agreed that the operator's keys may pay when ``owner``'s own cannot; False by default."""
         ...
 
-    async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        """Store that the key versions with the row ids ``rows`` were used at ``now``."""
+    async def record_use(self, row_ids: Collection[str], now: datetime) -> None:
+        """Store that the key versions with the ids ``row_ids`` were used at ``now``."""
         ...
 
-    async def record_problem(self, row: str, problem: KeyProblem) -> bool:
-        """Store that a provider refuses the key version with the row id ``row``, and why.
+    async def record_problem(self, row_id: str, problem: KeyProblem) -> bool:
+        """Store that a provider refuses the key version ``row_id``, and why.
 
         If the reason is the same as before, the stored time of the first refusal is kept.
 
@@ -124,14 +129,14 @@ class KeyStore(Protocol):
         """
         ...
 
-    async def record_success(self, row: str, endpoint: str) -> None:
-        """Clear the problem of the key version ``row``, if a successful call at ``endpoint`` shows that it is over."""
+    async def clear_resolved_problem(self, row_id: str, endpoint: str) -> None:
+        """Clear the problem of the key version ``row_id`` if a successful call at ``endpoint`` shows it is over."""
         ...
 
-    async def rewrap_all(self, renew: VersionUpdater) -> int:
-        """Pass all key versions to ``renew``, and store the versions that it returns.
+    async def rewrap_all_data_keys(self, rewrap_versions: VersionUpdater) -> int:
+        """Pass all key versions to ``rewrap_versions``, and store those that it returns, with a new master key.
 
-        Used to rotate the master key. The write lock is held meanwhile.
+        The write lock is held meanwhile.
 
         Returns:
             How many versions were stored.

@@ -27,8 +27,8 @@ _HALF: Final = 32
 _NONCE: Final = 12
 
 
-class OwnServer(NamedTuple):
-    """A user's own endpoint: its base URL, and the name of its model."""
+class OwnEndpointConfig(NamedTuple):
+    """The base URL of a user's own endpoint, and the name of its model."""
 
     base_url: str
     model: str
@@ -37,8 +37,7 @@ class OwnServer(NamedTuple):
 class KeyIdentity(NamedTuple):
     """Identifies a stored key: its tenant, user, provider and database row, and its server.
 
-    Encryption is bound to all of these, so an encrypted key that is copied to another row or user cannot be
-    decrypted.
+    Encryption is bound to all of these values, so a copy in another row cannot be decrypted.
 
     Attributes:
         row: The id of the database row.
@@ -49,20 +48,20 @@ class KeyIdentity(NamedTuple):
     user_id: str
     provider: str
     row: str
-    server: OwnServer | None = None
+    server: OwnEndpointConfig | None = None
 
     def associated_data(self, purpose: str) -> bytes:
-        """Encode this identity and ``purpose`` as bytes, to bind an encryption or a fingerprint to them."""
+        """Encode this identity and ``purpose`` as bytes, to which an encryption or a fingerprint is bound."""
         return json.dumps(["patchbay", 1, purpose, *self[:4], *(self.server or ())]).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptedKey:
-    """A user's key, encrypted. Together with the master key, it has all that is needed to decrypt it.
+    """A user's encrypted key. Only the master key is missing to decrypt it.
 
     Attributes:
         master: The name of the master key that encrypted ``wrapped``.
-        wrapped: The row's data key, encrypted with the master key.
+        wrapped: The data key of this row, encrypted with the master key.
         box: The user's key, encrypted with the data key; None if only its fingerprint is stored.
         fingerprint: A keyed hash of the user's key.
     """
@@ -73,22 +72,21 @@ class EncryptedKey:
     fingerprint: str
 
 
-class Vault:
+class KeyVault:
     """Encrypts users' keys with the newest master key, and decrypts them with any available master key."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._masters = master_keys
 
     def encrypt_key(
-        self, key: str, place: KeyIdentity, *, keep: bool, may_create_master_key: bool = False
+        self, key: str, identity: KeyIdentity, *, store_key: bool, may_create_master_key: bool = False
     ) -> EncryptedKey:
         """Encrypt a user's key.
 
         Args:
             key: The key in plain text.
-            place: The user, tenant, provider and row. The key can be decrypted only together with the same
-                values.
-            keep: Whether to store the key itself. If False, the result has only its fingerprint.
+            identity: The user, tenant, provider and row, with which alone the key can be decrypted.
+            store_key: Whether to store the key itself. If False, the result has only its fingerprint.
             may_create_master_key: Whether to create a master key if there is none. Pass True only if nothing is
                 encrypted yet.
 
@@ -96,11 +94,13 @@ class Vault:
             MasterKeyError: There is no master key to encrypt with.
         """
         own = secrets.token_bytes(2 * _HALF)
-        master = self._masters.newest_or_create() if may_create_master_key else self._masters.newest()
-        box = _lock(own[:_HALF], key.encode(), place.associated_data("key")) if keep else None
-        return EncryptedKey(master.name, _wrap(own, master, place), box, _fingerprint(own, key, place))
+        master = (
+            self._masters.get_or_create_newest_key() if may_create_master_key else self._masters.newest_key()
+        )
+        box = _lock(own[:_HALF], key.encode(), identity.associated_data("key")) if store_key else None
+        return EncryptedKey(master.name, _wrap(own, master, identity), box, _fingerprint(own, key, identity))
 
-    def decrypt_key(self, sealed: EncryptedKey, place: KeyIdentity) -> str:
+    def decrypt_key(self, encrypted: EncryptedKey, identity: KeyIdentity) -> str:
         """Decrypt a user's key, and return it in plain text.
 
         Raises:
@@ -108,33 +108,33 @@ class Vault:
                 master key is missing.
             MasterKeyError: The master keys cannot be read.
         """
-        if sealed.box is None:
-            raise UnreadableKeyError(place.provider)
-        own = self._unwrap(sealed, place)
-        return _open(own[:_HALF], sealed.box, place.associated_data("key"), place).decode()
+        if encrypted.box is None:
+            raise UnreadableKeyError(identity.provider)
+        own = self._unwrap(encrypted, identity)
+        return _open(own[:_HALF], encrypted.box, identity.associated_data("key"), identity).decode()
 
-    def is_same_key(self, key: str, sealed: EncryptedKey, place: KeyIdentity) -> bool:
-        """Whether ``key`` equals the encrypted key. Their fingerprints are compared, in constant time.
-
-        Raises:
-            UnreadableKeyError: The key was encrypted for another row or user, or its master key is missing.
-            MasterKeyError: The master keys cannot be read.
-        """
-        found = _fingerprint(self._unwrap(sealed, place), key, place)
-        return hmac.compare_digest(found.encode(), sealed.fingerprint.encode())
-
-    def rewrap(self, sealed: EncryptedKey, place: KeyIdentity) -> EncryptedKey:
-        """Encrypt the row's data key again with the newest master key. The user's key itself is not decrypted.
+    def is_same_key(self, key: str, encrypted: EncryptedKey, identity: KeyIdentity) -> bool:
+        """Whether ``key`` equals the key in ``encrypted``. Compares their fingerprints, in constant time.
 
         Raises:
             UnreadableKeyError: The key was encrypted for another row or user, or its master key is missing.
             MasterKeyError: The master keys cannot be read.
         """
-        own, master = self._unwrap(sealed, place), self._masters.newest()
-        return replace(sealed, master=master.name, wrapped=_wrap(own, master, place))
+        found = _fingerprint(self._unwrap(encrypted, identity), key, identity)
+        return hmac.compare_digest(found.encode(), encrypted.fingerprint.encode())
+
+    def rewrap_data_key(self, encrypted: EncryptedKey, identity: KeyIdentity) -> EncryptedKey:
+        """Encrypt the row's data key again, with the newest master key. The user's key itself is not decrypted.
+
+        Raises:
+            UnreadableKeyError: The key was encrypted for another row or user, or its master key is missing.
+            MasterKeyError: The master keys cannot be read.
+        """
+        own, master = self._unwrap(encrypted, identity), self._masters.newest_key()
+        return replace(encrypted, master=master.name, wrapped=_wrap(own, master, identity))
 
     def _unwrap(self, sealed: EncryptedKey, place: KeyIdentity) -> bytes:
-        master = self._masters.find(sealed.master)
+        master = self._masters.find_key(sealed.master)
         if master is None:
             raise UnreadableKeyError(place.provider)
         return _open(master.secret, sealed.wrapped, place.associated_data("data key"), place)

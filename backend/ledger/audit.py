@@ -3,7 +3,7 @@
 Each process has its own chain, so processes never wait for each other. An entry holds the hash of the
 previous entry. A head is a signature: it holds the last hash of each chain that has grown, and the hash
 of the previous head. To change, remove, insert or move a row breaks a link. To forge all later links as
-well takes the key that signs heads. `VerificationResult` names the break.
+well takes the key that signs heads. `ChainVerificationResult` names the break.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class AuditEvent(NamedTuple):
 
     Attributes:
         at: When the event happened, in microseconds since 1970 (UTC).
-        actor: Who caused it: a user, the operator at the command line, or `SYSTEM`.
+        actor: Who caused the event: a user, the operator at the command line, or `SYSTEM`.
         kind: What happened, such as ``key.added``.
-        subject: What the event is about, by a name that is not secret.
-        details: JSON-ready facts. Anything that looks like a key is masked.
+        subject: The name of what the event is about; never a secret.
+        details: Facts that are ready for JSON. Anything that looks like an API key is masked.
     """
 
     at: int
@@ -79,10 +79,10 @@ class AuditEvent(NamedTuple):
 
 
 class AuditEntry(NamedTuple):
-    """An event as recorded in the audit trail: one link in the hash chain of the process that recorded it.
+    """An event as recorded in the audit trail: one link in the recording process's hash chain.
 
     Attributes:
-        writer: The id of that process: a UUIDv7 as 32 hex digits.
+        writer: The id of the recording process: a UUIDv7 as 32 hex digits.
         sequence: The number of the link in the chain, from 1.
         at: When the event happened, in microseconds since 1970 (UTC).
         actor: Who caused the event.
@@ -105,9 +105,9 @@ class AuditEntry(NamedTuple):
 
     @classmethod
     def from_event(cls, event: AuditEvent, writer: str, sequence: int, previous: str) -> AuditEntry:
-        """Make the next link of a chain from ``event``, after the link with the hash ``previous``.
+        """Make the next link of the chain of ``writer`` from ``event``; ``previous`` is the hash of the last link.
 
-        Control characters are escaped, and anything that looks like a key is masked.
+        Control characters are escaped, and anything that looks like an API key is masked.
         """
         actor, subject = _shown(event.actor), _shown(event.subject)
         details = _encoded(_without_keys(event.details))
@@ -120,16 +120,16 @@ class AuditEntry(NamedTuple):
 
     @property
     def display_name(self) -> str:
-        """A short text that identifies the entry for people: its number, its process, its kind and its subject."""
+        """A short text that identifies the entry in reports: its number, process, kind and subject."""
         return f"entry {self.sequence} of {self.writer} ({self.kind} {self.subject})"
 
 
 class ChainTip(NamedTuple):
-    """The last link of a chain, as signed in a head.
+    """The last link of a hash chain, as signed in a head.
 
     Attributes:
         chain: The kind of chain: `ENTRIES` or `ATTEMPTS`.
-        writer: The id of the process whose chain it is.
+        writer: The id of the process that wrote the chain.
         sequence: The number of the last link.
         hash: The hash of the last link.
     """
@@ -141,7 +141,7 @@ class ChainTip(NamedTuple):
 
 
 class SignedHead(NamedTuple):
-    """A signature over the last links of all chains that have grown since the previous head.
+    """A signature over the last links of all hash chains that have grown since the previous head.
 
     Attributes:
         number: The number of the head, from 1, without gaps.
@@ -149,7 +149,7 @@ class SignedHead(NamedTuple):
         tips: The chains' last links, as canonical JSON of sorted `ChainTip` values.
         previous: The hash of the previous head.
         key: The name of the master key from which the signing key is derived.
-        hash: SHA-256 over all of the above. A copy kept elsewhere proves that nothing before it was changed.
+        hash: SHA-256 over all of the above. A copy kept elsewhere proves that nothing earlier was changed.
         signature: The signature of ``hash``, in hex.
     """
 
@@ -165,7 +165,7 @@ class SignedHead(NamedTuple):
     def sign_next(
         cls, number: int, at: int, tips: Iterable[ChainTip], previous: str, signing_key: SigningKey
     ) -> SignedHead:
-        """Make the next head, over the last links ``tips`` of chains, and sign it with ``signing_key``."""
+        """Make the next head over the chains' last links ``tips``, and sign it with ``signing_key``."""
         head = cls(number, at, _encoded(sorted(tips)), previous, signing_key.name, "", "")
         head = head._replace(hash=head.compute_hash())
         return head._replace(signature=signing_key.sign(head.hash.encode()).hex())
@@ -178,7 +178,7 @@ class SignedHead(NamedTuple):
         """Parse the JSON text ``tips`` into the chains' last links.
 
         Raises:
-            ValueError: ``tips`` is not the JSON of such links.
+            ValueError: ``tips`` is not valid JSON of `ChainTip` values.
         """
         try:
             return [
@@ -205,15 +205,13 @@ class SigningKey(Protocol):
 class SignatureVerifier(Protocol):
     """Verifies the signatures of heads of the audit trail."""
 
-    def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
-        """Whether ``signature`` is that of ``message`` with the key named ``key``; None if the key is gone."""
+    def is_valid_signature(self, key_name: str, message: bytes, signature: bytes) -> bool | None:
+        """Whether ``signature`` is that of ``message`` by the key named ``key_name``; None if the key is gone."""
         ...
 
 
 class ChainLength(NamedTuple):
-    """The recorded length of a chain.
-
-    It is stored apart from the chain, so that missing last links are noticed.
+    """The recorded length of a hash chain, stored apart from the chain to detect missing last links.
 
     Attributes:
         sequence: The number of the last link.

@@ -27,7 +27,7 @@ _chained = itemgetter(*(place for place, name in enumerate(AttemptRecord._fields
 
 
 class ChainLink(NamedTuple):
-    """The key and the hash of one ledger row, as a link of the hash chain of the process that wrote the row.
+    """A ledger row's key and hash, as one link of the hash chain of the process that wrote the row.
 
     Attributes:
         writer: The id of the process.
@@ -41,25 +41,25 @@ class ChainLink(NamedTuple):
 
 
 class ChainEnd(NamedTuple):
-    """The end of a hash chain: the number of its last row, and the hash over all rows up to it."""
+    """The end of a hash chain: the number of its last row, and the hash over all rows so far."""
 
     sequence: int = 0
     hash: str = START
 
 
 def hash_row(row: SpooledRecord) -> ChainLink:
-    """Hash a ledger row, without its cost, for the hash chain of the process that wrote it."""
+    """Compute the link of a ledger row for its process's hash chain. The hash excludes the row's cost."""
     content = _encoded([_VERSION, row.writer, row.sequence, *_chained(row.record)])
     return ChainLink(row.writer, row.sequence, sha256_hex(content))
 
 
 def hash_rows(rows: Iterable[SpooledRecord]) -> list[ChainLink]:
-    """Hash ``rows``, and sort the results by process and number. Takes a few microseconds per row."""
+    """Compute the links of ``rows``, sorted by process and number. Takes a few microseconds per row."""
     return sorted(map(hash_row, rows))
 
 
 def extend_chain(end: ChainEnd, rows: Iterable[ChainLink]) -> ChainEnd:
-    """Compute the end of a hash chain after ``rows`` are appended.
+    """Compute the new end of a hash chain from its ``end`` and the ``rows`` to append.
 
     Rows that are already in the chain are skipped.
     """
@@ -70,5 +70,5 @@ def extend_chain(end: ChainEnd, rows: Iterable[ChainLink]) -> ChainEnd:
 
 
 def distinct_writers(rows: Sequence[ChainLink]) -> list[str]:
-    """List the ids of the processes that wrote ``rows``, each once, in the order in which they first occur."""
+    """List the ids of the processes that wrote ``rows``, without duplicates, in order of first occurrence."""
     return list(dict.fromkeys(row.writer for row in rows))

@@ -69,14 +69,14 @@ class FileLock(ForkSafe):
 
 
 class SpoolFolder(NamedTuple):
-    """The folder to which this process writes its segments, and the lock on it."""
+    """The folder to which this process writes its segment files, and the lock on the folder."""
 
     path: Path
     lock: FileLock
 
     @classmethod
     def create(cls, root: Path) -> SpoolFolder:
-        """Create a new, locked folder below ``root``. ``root`` is created if it is missing. Both have mode 0700.
+        """Create a new, locked folder below ``root``, and ``root`` itself if it is missing. Both have mode 0700.
 
         Raises:
             OSError: The folder cannot be created.
@@ -94,16 +94,16 @@ class SpoolFolder(NamedTuple):
         return cls(path, lock)
 
     def still_exists(self) -> bool:
-        """Whether the folder still exists at its path. If not, shippers cannot find it."""
+        """Whether the folder is still at its path. If not, shippers cannot find it."""
         return is_same_file(self.path, self.lock.descriptor)
 
     def segment_path(self, number: int) -> Path:
-        """Return the path of the segment with this ``number``."""
+        """Return the path of the segment file with this ``number``."""
         return self.path / f"{number:08d}.log"
 
 
 def list_spool_folders(root: Path) -> list[Path]:
-    """List the folders of all processes below ``root``, the oldest first; empty if ``root`` cannot be read."""
+    """List the spool folders of all processes, the oldest first; empty if ``root`` cannot be read."""
     try:
         return sorted(root / name for name in os.listdir(root) if _NAME.fullmatch(name))  # noqa: PTH208 - twice as fast
     except OSError:
@@ -121,7 +121,7 @@ def total_bytes(root: Path) -> int:
 
 
 def has_writer(folder: Path) -> bool:
-    """Whether a process may still write to ``folder``, because it holds the folder's lock."""
+    """Whether a process may still write to ``folder``, because a process holds the folder's lock."""
     try:
         lock = FileLock(folder)
     except BlockingIOError:
@@ -132,12 +132,12 @@ def has_writer(folder: Path) -> bool:
     return False
 
 
-class ShippedMark(NamedTuple):
-    """The position in a folder up to which its rows were added to the store.
+class ShippedPosition(NamedTuple):
+    """The position in a spool folder up to which its rows were added to the store.
 
     Attributes:
-        segment: The name of the segment file; empty if nothing was shipped yet.
-        offset: The number of bytes of this segment that were shipped.
+        segment: The name of the segment file at this position; empty if no rows were added yet.
+        offset: How many bytes of this file were added.
     """
 
     segment: str = ""
@@ -145,23 +145,23 @@ class ShippedMark(NamedTuple):
 
 
 class UnshippedBatch(NamedTuple):
-    """The next rows of a folder to ship.
+    """The next rows of a spool folder to add to the store.
 
     Attributes:
         rows: The rows.
-        end: The position to store once the rows are shipped.
+        end: The position after these rows, to store once they are added.
         damaged: How many damaged lines were skipped.
     """
 
     rows: list[SpooledRecord]
-    end: ShippedMark
+    end: ShippedPosition
     damaged: int
 
 
 class FolderBacklog:
-    """Reads the rows of one folder that were not shipped yet, and stores how far they were shipped.
+    """Reads the rows of one spool folder that are not in the store yet, and stores how far they were shipped.
 
-    Only the process that holds the lock of the mark has one for a folder.
+    Get it from `lock_backlog`, so that only one process has it for a folder.
 
     Attributes:
         mark: The position up to which rows were shipped.
@@ -172,14 +172,10 @@ class FolderBacklog:
         self._lock = lock
         self.mark = _mark(os.pread(lock.descriptor, _LONGEST_MARK, 0))
 
-    def read(self, most: int, after: ShippedMark | None = None) -> UnshippedBatch:
-        """Read at most ``most`` rows after the position ``after``.
+    def read_batch(self, max_rows: int, after: ShippedPosition | None = None) -> UnshippedBatch:
+        """Read at most ``max_rows`` rows after the position ``after``; None begins at the stored position.
 
         There are no rows if the folder no longer exists.
-
-        Args:
-            most: The most rows to read.
-            after: Where to begin; None to begin at the stored position.
         """
         rows: list[SpooledRecord] = []
         end, damaged = after or self.mark, 0
@@ -191,18 +187,18 @@ class FolderBacklog:
             is_marked = name == end.segment and end.offset <= _size(path)  # what is beyond the end was lost
             start = end.offset if is_marked else 0
             try:
-                found = read_segment(path, start, most - len(rows))
+                found = read_segment(path, start, max_rows - len(rows))
             except FileNotFoundError:
                 break
             rows += found.rows
             damaged += found.damaged
-            end = ShippedMark(name, start + found.size)
-            if not (found.is_all and is_complete) or len(rows) >= most:
+            end = ShippedPosition(name, start + found.size)
+            if not (found.is_all and is_complete) or len(rows) >= max_rows:
                 break
         return UnshippedBatch(rows, end, damaged)
 
-    def mark_shipped(self, end: ShippedMark) -> None:
-        """Store that rows are shipped up to the position ``end``.
+    def mark_shipped(self, end: ShippedPosition) -> None:
+        """Store that rows were shipped up to the position ``end``.
 
         Raises:
             OSError: The position cannot be written.
@@ -211,24 +207,21 @@ class FolderBacklog:
         self.mark = end
 
     def delete_shipped_segments(self) -> None:
-        """Delete the segments whose rows were all shipped."""
+        """Delete the segment files whose rows were all shipped."""
         for name in _names(self._folder):
             if name < self.mark.segment:
                 (self._folder / name).unlink(missing_ok=True)
 
     def delete_folder(self) -> None:
-        """Delete the folder.
-
-        Call it only after all rows were shipped, and when no process writes to the folder any more.
-        """
+        """Delete the folder. Call it only once all rows were shipped and no process writes to the folder any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager
 def lock_backlog(folder: Path) -> Iterator[FolderBacklog | None]:
-    """Lock the mark of ``folder`` while the context lasts, so that only this process ships the folder's rows.
+    """Let only this process ship the rows of ``folder`` while the context lasts.
 
-    Yields None if another process has locked it, or the folder no longer exists.
+    Yields None if another process ships them, or if the folder no longer exists.
     """
     try:
         lock = FileLock(folder / _MARK, os.O_RDWR | os.O_CREAT)
@@ -241,10 +234,10 @@ def lock_backlog(folder: Path) -> Iterator[FolderBacklog | None]:
         lock.release()
 
 
-def _mark(written: bytes) -> ShippedMark:
+def _mark(written: bytes) -> ShippedPosition:
     """The mark in ``written``. If it was not written completely, rows are shipped again, which the store ignores."""
     found = _MARKED.fullmatch(written)
-    return ShippedMark(found[1].decode(), int(found[2])) if found else ShippedMark()
+    return ShippedPosition(found[1].decode(), int(found[2])) if found else ShippedPosition()
 
 
 def _names(folder: Path) -> list[str]:

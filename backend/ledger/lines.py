@@ -25,7 +25,7 @@ _HEADING: Final = 0
 _encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def encode_values(record: AttemptRecord) -> bytes:
+def encode_record_values(record: AttemptRecord) -> bytes:
     """Encode the values of ``record``, without their names, as a JSON array."""
     return _encoded(record).encode()
 
@@ -42,19 +42,19 @@ def encode_line(writer: bytes, sequence: int, encoded_values: bytes) -> bytes:
     return b"%08x %08x %b\n" % (len(body), crc32(body), body)
 
 
-def encode_heading(writer: bytes) -> bytes:
+def encode_header_line(writer: bytes) -> bytes:
     """Encode the first line of a segment file, which holds the names of the values."""
     return encode_line(writer, _HEADING, _encoded(AttemptRecord._fields).encode())
 
 
-class ReadRecords(NamedTuple):
+class DecodedRecords(NamedTuple):
     """The records decoded from a part of a segment file.
 
     Attributes:
         rows: The records, in the order of their lines.
-        size: The number of bytes up to the end of the last line read.
+        size: The number of bytes up to the end of the last decoded line.
         damaged: How many lines have a wrong length, checksum or number of values.
-        is_all: Whether no complete line is left to read.
+        is_all: Whether no complete line is left to decode.
     """
 
     rows: list[SpooledRecord]
@@ -63,26 +63,23 @@ class ReadRecords(NamedTuple):
     is_all: bool
 
 
-def decode_lines(content: bytes, most: int, names: Sequence[str]) -> ReadRecords:
-    """Decode up to ``most`` complete lines of ``content``. Damaged lines are counted and skipped.
+def decode_lines(content: bytes, max_lines: int, names: Sequence[str]) -> DecodedRecords:
+    """Decode at most ``max_lines`` complete lines of a segment file. Damaged lines are counted and skipped.
 
-    Args:
-        content: Bytes of a segment file, from the beginning of a line on.
-        most: The most lines to decode.
-        names: The names of the values in a line.
+    ``content`` begins at the beginning of a line. ``names`` are the names of the values in a line.
     """
-    lines = content.split(b"\n", most)
+    lines = content.split(b"\n", max_lines)
     rest = lines.pop()
     parsed = [_parsed(text) for text in lines]
-    rows = [_row(one, names) for one in parsed if one is None or one.sequence != _HEADING]
+    rows = [_row(item, names) for item in parsed if item is None or item.sequence != _HEADING]
     whole = [row for row in rows if row is not None]
-    return ReadRecords(whole, len(content) - len(rest), len(rows) - len(whole), b"\n" not in rest)
+    return DecodedRecords(whole, len(content) - len(rest), len(rows) - len(whole), b"\n" not in rest)
 
 
 def read_value_names(content: bytes) -> Sequence[str]:
-    """Read the names of the values from the first line of a segment file.
+    """Read the names of a line's values from the first line of a segment file.
 
-    Without such a line, use this version's names.
+    If the first line does not hold names, return the names of this version.
     """
     first = _parsed(content.partition(b"\n")[0])
     is_heading = first is not None and first.sequence == _HEADING

@@ -36,7 +36,7 @@ class TokenRates(NamedTuple):
 
 
 class PriceFile(BaseModel):
-    """The content of a price file, from which costs of old attempts are computed again.
+    """The content of a price file, for computing the costs of old attempts again.
 
     Attributes:
         version: A name for these prices, stored with each row whose cost was computed from them.
@@ -51,8 +51,7 @@ class PriceFile(BaseModel):
     def to_token_rates(self) -> Iterator[TokenRates]:
         """Convert the prices of each endpoint to pico-dollars per token.
 
-        Cached input tokens and cache writes cost as much as other input tokens if they have no price of their
-        own.
+        Without prices of their own, cached tokens and cache writes cost as much as other input tokens.
 
         Raises:
             UnusablePricesError: A price is finer than a millionth of a dollar per million tokens.
@@ -65,10 +64,10 @@ class PriceFile(BaseModel):
 
 
 def read_price_file(path: Path) -> PriceFile:
-    """Read the price file at ``path``, JSON or TOML according to its suffix.
+    """Read the price file at ``path``: JSON if its suffix is ``.json``, otherwise TOML.
 
     Raises:
-        UnusablePricesError: The file cannot be read, or is no price file.
+        UnusablePricesError: The file cannot be read, or is not a price file.
     """
     try:
         return PriceFile.model_validate(_document(path))

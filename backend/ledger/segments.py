@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from backend.ledger.lines import ReadRecords, decode_lines, read_value_names
+from backend.ledger.lines import DecodedRecords, decode_lines, read_value_names
 from backend.utils.llm.forks import disconnect_inherited_sockets
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ _sync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has no such call
 
 
 class SegmentFile:
-    """A file of a spool to which one process appends lines. After its lines it contains only zeros.
+    """A file of a spool to which one process appends lines. The rest of its allocated space contains zeros.
 
-    Its space is allocated in advance, because a write that makes a file grow waits for a running sync, for 5
+    The space is allocated in advance, because a write that enlarges a file waits for a running sync, for 5
     ms or longer on a busy disk.
 
     Attributes:
@@ -59,7 +59,7 @@ class SegmentFile:
             raise
 
     def write(self, lines: bytes) -> None:
-        """Append complete lines. They survive a crash of the process.
+        """Append complete lines. They survive a crash of the process, and after `sync` also a loss of power.
 
         Raises:
             OSError: The disk has no room for all lines; then none of them is appended.
@@ -72,7 +72,7 @@ class SegmentFile:
         self.size += written
 
     def copy_missing_lines(self, other: SegmentFile) -> None:
-        """Append the lines of ``other`` that this segment lacks. Both must begin with the same lines.
+        """Append those lines of ``other`` that this file lacks. Both files must begin with the same lines.
 
         Raises:
             OSError: A file cannot be read or written.
@@ -93,11 +93,11 @@ class SegmentFile:
             self._is_entered = True
 
     def still_exists(self) -> bool:
-        """Whether the file still exists at its path. If not, shippers cannot find it."""
+        """Whether the file is still at its path. If not, shippers cannot find it."""
         return is_same_file(self.path, self.descriptor)
 
     def close(self) -> None:
-        """Close the file. An incomplete last line is cut off, and an empty file is deleted."""
+        """Close the file. An incomplete last line is cut off; a file without lines is deleted."""
         descriptor, self.descriptor = self.descriptor, -1
         with suppress(OSError):
             os.ftruncate(descriptor, self.size)
@@ -114,29 +114,29 @@ class SegmentFile:
 
 
 def is_same_file(path: Path, descriptor: int) -> bool:
-    """Whether the open file ``descriptor`` is still the file at ``path``, not deleted or replaced."""
+    """Whether the file at ``path`` is still the one opened as ``descriptor``, not deleted or replaced."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except OSError:
         return False
 
 
-def read_segment(path: Path, start: int, most: int) -> ReadRecords:
-    """Read up to ``most`` lines of the segment at ``path``, beginning at the byte ``start``.
+def read_segment(path: Path, start: int, max_lines: int) -> DecodedRecords:
+    """Read up to ``max_lines`` lines of the segment file at ``path``, beginning at the byte ``start``.
 
     Raises:
-        OSError: The segment cannot be read.
+        OSError: The file cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = os.pread(descriptor, max(0, os.fstat(descriptor).st_size - start), start)
-        return decode_lines(content, most, read_value_names(os.pread(descriptor, _FIRST_LINE, 0)))
+        return decode_lines(content, max_lines, read_value_names(os.pread(descriptor, _FIRST_LINE, 0)))
     finally:
         os.close(descriptor)
 
 
 def has_lines(path: Path) -> bool:
-    """Whether the segment at ``path`` has any lines. False if it cannot be read."""
+    """Whether the segment file at ``path`` has any lines. False if it cannot be read."""
     try:
         with path.open("rb") as segment:
             return segment.read(1) not in {b"", b"\0"}

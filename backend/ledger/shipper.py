@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from backend.ledger.folders import has_writer, list_spool_folders, lock_backlog
-from backend.ledger.lines import encode_line, encode_values
+from backend.ledger.lines import encode_line, encode_record_values
 from backend.ledger.store import RefusedRowError, StoreUnreachableError
 from backend.utils.llm.failures.backoff import backoff_seconds
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-    from backend.background import BackgroundRunner
+    from backend.background import BackgroundTaskRunner
     from backend.ledger.folders import FolderBacklog, UnshippedBatch
     from backend.ledger.spool import Spool
     from backend.ledger.store import LedgerStore, SpooledRecord
@@ -43,9 +43,9 @@ class ShipperState(NamedTuple):
     """The state and counters of a shipper.
 
     Attributes:
-        rows: The number of rows that were added to the store.
-        refused: The number of rows that the store will never take; they are written to `REFUSED`.
-        damaged: The number of damaged lines.
+        rows: How many rows were added to the store.
+        refused: How many rows the store will never take. They are written to the file `REFUSED`.
+        damaged: How many damaged lines were skipped.
         away_since: Since when the store is unreachable, in seconds since 1970; None if it is reachable.
     """
 
@@ -56,7 +56,7 @@ class ShipperState(NamedTuple):
 
 
 class Shipper:
-    """Adds the spooled rows of all processes to the store. Each process runs one shipper.
+    """Moves the ledger rows in the spool folders of all processes to the store. Each process runs a shipper.
 
     Args:
         spool: This process's own spool, which is shipped first. Its root has the folders of all processes.
@@ -84,26 +84,26 @@ class Shipper:
         self._again = self._others = float("-inf")
         self._shipped = 0
         """How many records the spool had been given when it was last shipped."""
-        self.figures = ShipperState()
+        self.stats = ShipperState()
 
     @asynccontextmanager
-    async def run_in_background(self, background: BackgroundRunner) -> AsyncIterator[None]:
-        """Ship rows in the background while the context lasts. At its end, ship the rest within `FINISH_SECONDS`."""
+    async def run_in_background(self, background: BackgroundTaskRunner) -> AsyncIterator[None]:
+        """Ship rows repeatedly while the context lasts, and at its end all remaining rows within `FINISH_SECONDS`."""
         await asyncio.to_thread(self._spool.open)
         try:
-            async with background.run_repeatedly("ledger", self.ship, every=EVERY_SECONDS):
+            async with background.run_repeatedly("ledger", self.ship, interval_s=EVERY_SECONDS):
                 yield
         finally:
             await self.ship_remaining(FINISH_SECONDS)
 
     async def ship(self) -> None:
-        """Ship the rows that are in the spool now, if it is time. Call it again and again.
+        """Ship new rows, if there are any and it is time. Call it again and again.
 
-        While the store is unreachable, calls do nothing during pauses that become longer.
+        While the store is unreachable, the pauses between tries become longer; calls during a pause do nothing.
         """
         if self._clock() < self._again:
             return
-        if self._spool.figures.appended == self._shipped and self._clock() < self._others:
+        if self._spool.stats.appended == self._shipped and self._clock() < self._others:
             return  # nothing new
         with suppress(StoreUnreachableError):
             await self._ship_each(await asyncio.to_thread(self._due))
@@ -111,7 +111,7 @@ class Shipper:
     async def ship_remaining(self, seconds: float) -> bool:
         """Ship all remaining rows at shutdown, within ``seconds``.
 
-        Returns False if some rows are left; they are shipped after the next start.
+        Returns False if rows are left; they are shipped after the next start.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -144,7 +144,7 @@ class Shipper:
             raise fault
 
     async def _ship_folder(self, folder: Path) -> None:
-        appended = self._spool.figures.appended
+        appended = self._spool.stats.appended
         is_over = not await asyncio.to_thread(has_writer, folder)  # asked before the last of it is read
         with lock_backlog(folder) as backlog:
             if backlog is None:
@@ -157,9 +157,9 @@ class Shipper:
 
     async def _ship_backlog(self, backlog: FolderBacklog) -> None:
         """Ship all of ``backlog``. While the store processes a batch, the next one is read."""
-        batch = await asyncio.to_thread(backlog.read, BATCH_ROWS)
+        batch = await asyncio.to_thread(backlog.read_batch, BATCH_ROWS)
         while batch.end != backlog.mark:
-            ahead = asyncio.ensure_future(asyncio.to_thread(backlog.read, BATCH_ROWS, batch.end))
+            ahead = asyncio.ensure_future(asyncio.to_thread(backlog.read_batch, BATCH_ROWS, batch.end))
             try:
                 await self._ship_batch(backlog, batch)
             finally:
@@ -196,19 +196,19 @@ class Shipper:
     def _rest(self) -> None:
         self._fails += 1
         self._again = self._clock() + backoff_seconds(self._fails, None, self._chance)
-        if self.figures.away_since is None:
-            self.figures = self.figures._replace(away_since=self._now())
+        if self.stats.away_since is None:
+            self.stats = self.stats._replace(away_since=self._now())
             log.error("ledger.store_away: rows are kept in %s, and shipped when it is back", self._spool.root)
 
     def _work(self) -> None:
         self._fails = 0
-        if (since := self.figures.away_since) is not None:
-            self.figures = self.figures._replace(away_since=None)
+        if (since := self.stats.away_since) is not None:
+            self.stats = self.stats._replace(away_since=None)
             log.warning("ledger.store_back after_seconds=%.0f", self._now() - since)
 
     def _count(self, *, rows: int = 0, refused: int = 0, damaged: int = 0) -> None:
-        old = self.figures
-        self.figures = old._replace(
+        old = self.stats
+        self.stats = old._replace(
             rows=old.rows + rows, refused=old.refused + refused, damaged=old.damaged + damaged
         )
         if damaged:
@@ -216,7 +216,7 @@ class Shipper:
 
     def _set_aside(self, row: SpooledRecord) -> None:
         path = self._spool.root / REFUSED
-        text = encode_line(row.writer.encode(), row.sequence, encode_values(row.record))
+        text = encode_line(row.writer.encode(), row.sequence, encode_record_values(row.record))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, text)

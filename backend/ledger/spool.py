@@ -20,7 +20,7 @@ from typing_extensions import override
 from uuid_utils import uuid7
 
 from backend.ledger.folders import SpoolFolder, total_bytes
-from backend.ledger.lines import encode_heading, encode_line, encode_values
+from backend.ledger.lines import encode_header_line, encode_line, encode_record_values
 from backend.ledger.segments import SegmentFile
 from backend.utils.llm.forks import ForkSafe
 
@@ -49,8 +49,8 @@ class SpoolLimits(NamedTuple):
     """The size limits of a spool.
 
     Attributes:
-        on_disk: The most bytes below the root, of all processes. It may be exceeded by one segment per
-            process.
+        on_disk: The most bytes that the files of all processes may use. Each process may exceed it by one
+            segment.
         segment: The size of a segment file in bytes, allocated when it is created.
         in_memory: The most rows that wait in memory while they cannot be written. Further rows are lost.
     """
@@ -79,9 +79,8 @@ class SpoolStats(NamedTuple):
 class Spool(ForkSafe):
     """A `LedgerSink` that writes records to files, from which a `Shipper` adds them to the store. Thread-safe.
 
-    Each process, also a forked child, writes to a folder of its own, created with its first record. A full
-    disk or a deleted folder raises no exception: rows wait in memory until they can be written, and the log
-    and `figures` show it.
+    Each process, also a forked child, writes to a folder of its own. A full disk or a deleted folder raises
+    no exception: rows wait in memory until they can be written, and the log and `stats` show this.
 
     Args:
         root: The folder that contains the folders of all processes, on a local file system.
@@ -107,7 +106,7 @@ class Spool(ForkSafe):
         """Become a new writer, which has written nothing."""
         self.writer = uuid7().hex
         self._name = self.writer.encode()
-        self._heading = encode_heading(self._name)
+        self._heading = encode_header_line(self._name)
         self._folder: SpoolFolder | None = None
         self._segment: SegmentFile | None = None
         self._thread: threading.Thread | None = None
@@ -132,8 +131,8 @@ class Spool(ForkSafe):
         return folder and folder.path
 
     @property
-    def figures(self) -> SpoolStats:
-        """The current counters of the spool."""
+    def stats(self) -> SpoolStats:
+        """The spool's current counters."""
         with self._lock:
             fault = self._fault
             return SpoolStats(
@@ -144,15 +143,15 @@ class Spool(ForkSafe):
             )
 
     def open(self) -> None:
-        """Create the folder and start the background thread now, so that the first record does not wait for it."""
+        """Create the folder and start the background thread now, so that the first record does not wait for them."""
         with self._lock:
             if not self._is_open:
                 self._is_open = True
                 self._start()
 
     def append(self, record: AttemptRecord) -> None:
-        """Write ``record`` to the spool; if that fails, keep it in memory until it can be written."""
-        said = encode_values(record)
+        """Write ``record`` to the spool. If this fails, keep the record in memory until it can be written."""
+        said = encode_record_values(record)
         with self._lock:
             if not self._is_open:
                 self.open()
@@ -166,7 +165,7 @@ class Spool(ForkSafe):
     def close(self) -> None:
         """Write the rows that wait in memory, and stop the background thread.
 
-        A record that is appended later opens the spool again, with another writer id.
+        A later `append` opens the spool again, with a new writer id.
         """
         thread = self._thread
         if thread is not None:
@@ -311,7 +310,7 @@ class Spool(ForkSafe):
 
     def _tell(self) -> None:
         """Log a change of the spool's state, once."""
-        before, now = self._told, self.figures
+        before, now = self._told, self.stats
         self._told, most = now, self._bounds.in_memory
         if now.fault is not None and before.fault is None:
             log.error(

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class SpooledRecord(NamedTuple):
-    """A record of an attempt with its unique key, by which the store recognises duplicates.
+    """A record of an attempt, and its unique key, by which the store recognises duplicates.
 
     Attributes:
         writer: The id of the process that wrote the record: a UUIDv7 as 32 hex digits.
-        sequence: The number of the record among those of the process, from 1, without gaps.
+        sequence: The number of the record among the process's records, from 1, without gaps.
         record: The record.
     """
 
@@ -25,22 +25,22 @@ class SpooledRecord(NamedTuple):
 
 
 class StoreUnreachableError(Exception):
-    """The store cannot be reached, or does not answer. The same rows can be added later."""
+    """The ledger's store cannot be reached, or does not answer. The same rows can be added later."""
 
     code = "store_away"
 
 
 class RefusedRowError(Exception):
-    """The store will never take one of the rows, because of its content. No row of the batch was added."""
+    """The ledger's store will never take one of the rows, because of its content. No row of the batch is added."""
 
 
 class LedgerStore(Protocol):
-    """Stores ledger rows, each exactly once."""
+    """The database of the ledger, as the `Shipper` sees it. It stores each row exactly once."""
 
     async def add(self, rows: Sequence[SpooledRecord]) -> int:
-        """Add the rows that are not yet stored, all of them or none, and return how many were added.
+        """Add all rows that are not stored yet, or none of them, and return how many were added.
 
-        Once this returns, the rows survive a loss of power.
+        After it returns, the rows survive a loss of power.
 
         Raises:
             StoreUnreachableError: The store cannot be reached.

@@ -21,7 +21,7 @@ PICO: Final = 10**12
 """Pico-dollars in a dollar."""
 
 
-class UsageNotKeptError(ValueError):
+class MissingRollupError(ValueError):
     """No stored table of sums (roll-up) has the requested combination of dimensions.
 
     Single rows are not summed instead.
@@ -48,7 +48,7 @@ class UsagePeriod(NamedTuple):
 
 
 class UsageFilter(NamedTuple):
-    """Selects the attempts whose dimensions have the given values. None matches every value."""
+    """Selects the attempts that have these values in these dimensions. None matches every value."""
 
     feature: str | None = None
     model: str | None = None
@@ -58,7 +58,7 @@ class UsageFilter(NamedTuple):
     outcome: str | None = None
 
     def restrictions(self) -> Iterator[tuple[Dimension, str]]:
-        """Yield the dimensions that are restricted, each with its value."""
+        """Yield each dimension whose value is not None, and the value."""
         yield from ((name, value) for name, value in self._asdict().items() if value is not None)  # type: ignore[misc]
 
 
@@ -69,10 +69,9 @@ class UsageSums(NamedTuple):
     """Sums over attempts.
 
     Attributes:
-        calls: The number of calls, counted by their first attempts.
+        calls: The number of calls; a call counts if its first attempt is among the attempts.
         attempts: The number of attempts.
-        failures: The number of attempts that failed or whose answer was rejected; cancelled attempts do not
-            count.
+        failures: The number of attempts that failed or whose answer was rejected, but not of cancelled ones.
         degraded: The number of answers from an endpoint other than the first choice.
         input: Tokens of the prompts, including ``cached`` and ``cache_write``.
         output: Tokens of the answers, including ``reasoning``.
@@ -103,11 +102,11 @@ class UsageSums(NamedTuple):
 
     @property
     def cost_usd(self) -> str:
-        """The exact cost in dollars, as a decimal number."""
+        """The exact cost in dollars, as a decimal number in a string."""
         return format_dollars(self.cost)
 
     def as_dict(self) -> dict[str, Any]:
-        """Convert the sums to a dict that is ready for JSON; the cost is a decimal number in a string."""
+        """Convert the sums to a dict that is ready for JSON. It has the cost as ``cost_usd``."""
         told = self._asdict()
         del told["cost"]
         return {**told, "cost_usd": self.cost_usd}
@@ -130,11 +129,11 @@ class GroupSums(NamedTuple):
         return {"key": self.key, **self.total.as_dict()}
 
 
-class CrossSums(NamedTuple):
+class CombinationSums(NamedTuple):
     """The sums for one combination of values, such as one feature on one day.
 
     Attributes:
-        keys: One value for each requested dimension, in the order of the dimensions, as in `GroupSums`.
+        keys: One value for each requested dimension, in the same order, written as in `GroupSums`.
         total: The sums.
     """
 
@@ -158,8 +157,7 @@ class FoundRequests(NamedTuple):
 
     Attributes:
         requests: The calls, the newest first.
-        further: Pass it as ``before`` to continue the search: the id of a call. None if all calls were
-            searched.
+        further: The id of a call, to pass as ``before`` to the next search; None if all calls were searched.
     """
 
     requests: Sequence[LedgerRequest]
@@ -172,7 +170,7 @@ class RecentWorker(NamedTuple):
     Attributes:
         writer: The id of the process in the ledger.
         at: When the process's last attempt began, in microseconds since 1970 (UTC).
-        table_hash: The hash of the table that routed this attempt.
+        table_hash: The hash of the table that was used for this attempt.
         attempts: How many of the most recent attempts the process made.
     """
 
@@ -191,71 +189,67 @@ class PrunedCounts(NamedTuple):
 
 
 class UsageStore(Protocol):
-    """Reads usage from the ledger."""
+    """Reads usage and calls from the ledger."""
 
     async def sum_by_dimension(
-        self, by: Dimension, period: UsagePeriod, only: UsageFilter = ANY, *, limit: int | None = None
+        self,
+        dimension: Dimension,
+        period: UsagePeriod,
+        usage_filter: UsageFilter = ANY,
+        *,
+        limit: int | None = None,
     ) -> Sequence[GroupSums]:
-        """Sum the attempts in ``period`` for each value of one dimension.
+        """Sum the attempts in ``period`` for each value of ``dimension``.
 
-        Args:
-            by: The dimension.
-            period: The days.
-            only: The attempts to count; by default all.
-            limit: The most values to return; None for all.
+        ``usage_filter`` selects the attempts. ``limit`` is the most values to return; None returns all.
 
         Returns:
             The most expensive values first; days and hours in order of time.
 
         Raises:
-            UsageNotKeptError: No roll-up has these sums.
+            MissingRollupError: No roll-up has these sums.
             StoreUnreachableError: The store cannot be reached.
         """
 
     async def sum_by_combination(
-        self, by: Sequence[Dimension], period: UsagePeriod, only: UsageFilter = ANY
-    ) -> Sequence[CrossSums]:
-        """Sum the attempts in ``period`` for each combination of values of several dimensions.
+        self, dimensions: Sequence[Dimension], period: UsagePeriod, usage_filter: UsageFilter = ANY
+    ) -> Sequence[CombinationSums]:
+        """Sum the attempts in ``period`` for each combination of values of ``dimensions``.
 
-        Args:
-            by: The dimensions.
-            period: The days.
-            only: The attempts to count; by default all.
+        ``usage_filter`` selects the attempts.
 
         Returns:
             The sums, sorted by their keys.
 
         Raises:
-            UsageNotKeptError: No roll-up has these sums.
+            MissingRollupError: No roll-up has these sums.
             StoreUnreachableError: The store cannot be reached.
         """
 
-    async def sum_total(self, period: UsagePeriod, only: UsageFilter = ANY) -> UsageSums:
-        """Sum all attempts in ``period`` that match ``only``.
+    async def sum_total(self, period: UsagePeriod, usage_filter: UsageFilter = ANY) -> UsageSums:
+        """Sum all attempts in ``period`` that match ``usage_filter``.
 
         Raises:
-            UsageNotKeptError: No roll-up has these sums.
+            MissingRollupError: No roll-up has these sums.
             StoreUnreachableError: The store cannot be reached.
         """
 
     async def list_requests(
-        self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
+        self, usage_filter: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> Sequence[LedgerRequest]:
-        """List the newest calls that have an attempt matching ``only``, the newest first.
+        """List the newest calls with an attempt that matches ``usage_filter``, the newest first.
 
-        Args:
-            only: The filter; by default all attempts match.
-            limit: The most calls to return.
-            before: The id of a call: only earlier calls are listed. None to begin with the newest.
+        At most ``limit`` calls are returned. ``before`` is the id of a call, and only earlier calls are listed;
+        None begins with the newest.
 
         Raises:
             StoreUnreachableError: The store cannot be reached.
         """
 
     async def search_requests(
-        self, only: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
+        self, usage_filter: UsageFilter = ANY, *, limit: int = 50, before: str | None = None
     ) -> FoundRequests:
-        """List the newest matching calls like `list_requests`, but look at a limited number of attempts only.
+        """List calls like `list_requests`, but search only a limited number of attempts.
 
         The result says where to continue the search.
 
@@ -263,15 +257,15 @@ class UsageStore(Protocol):
             StoreUnreachableError: The store cannot be reached.
         """
 
-    async def list_workers(self) -> Sequence[RecentWorker]:
-        """List the processes that made the most recent attempts, the most recent first.
+    async def list_recent_workers(self) -> Sequence[RecentWorker]:
+        """List the processes that made the most recent attempts, the most recently active one first.
 
         Raises:
             StoreUnreachableError: The store cannot be reached.
         """
 
-    async def find_request(self, call: str) -> LedgerRequest | None:
-        """Find the call with the id ``call``; None if it does not exist.
+    async def find_request(self, call_id: str) -> LedgerRequest | None:
+        """Return the call ``call_id`` with all of its attempts; None if it does not exist.
 
         Raises:
             StoreUnreachableError: The store cannot be reached.
@@ -279,14 +273,14 @@ class UsageStore(Protocol):
 
 
 def build_usage_report(
-    by: Dimension, period: UsagePeriod, used: Sequence[GroupSums], total: UsageSums
+    by: Dimension, period: UsagePeriod, groups: Sequence[GroupSums], total: UsageSums
 ) -> dict[str, Any]:
-    """Build the usage report as a dict that is ready for JSON: ``used`` by the dimension ``by``, and ``total``."""
+    """Build the usage report, ready for JSON: ``groups`` (the sums for each value of ``by``) and ``total``."""
     return {
         "by": by,
         "since": period.since.isoformat(),
         "until": period.until.isoformat(),
-        "usage": [each.as_dict() for each in used],
+        "usage": [each.as_dict() for each in groups],
         "total": total.as_dict(),
     }
 

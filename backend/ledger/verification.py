@@ -43,11 +43,10 @@ class SignedLink(NamedTuple):
 
 
 class HeadSignatures(NamedTuple):
-    """All links of chains that heads have signed.
+    """All links of hash chains that heads have signed.
 
     Attributes:
-        tips: The signed links of each chain by their sequence; a chain is identified by its kind and its
-            writer.
+        tips: The signed links by the kind and the writer of their chain, then by sequence.
         unverified: How many of the last heads cannot be verified, because their master key no longer exists.
         last: The last head; None if there is none.
     """
@@ -57,7 +56,7 @@ class HeadSignatures(NamedTuple):
     last: SignedHead | None
 
     def signed_links(self, chain: str, writer: str) -> Mapping[int, SignedLink]:
-        """Return the signed links of one writer's chain by their sequence; empty if no head has signed any of them.
+        """Return the signed links of the chain of ``writer``, by sequence; empty if heads have signed none of them.
 
         ``chain`` is the kind of chain, `ENTRIES` or `ATTEMPTS`.
         """
@@ -67,7 +66,7 @@ class HeadSignatures(NamedTuple):
 def verify_heads(
     heads: Iterable[SignedHead], verifier: SignatureVerifier
 ) -> tuple[HeadSignatures, list[ChainBreak]]:
-    """Verify the sequence, hashes and signatures of ``heads``, which are given in the order of their numbers.
+    """Verify the sequence, hashes and signatures of ``heads``, which are in the order of their numbers.
 
     Returns:
         The links that the heads have signed, and all faults found.
@@ -106,7 +105,7 @@ class _Heads:
             signature = bytes.fromhex(head.signature)
         except ValueError:
             signature = b""
-        verified = self._verifier.verifies(head.key, head.hash.encode(), signature)
+        verified = self._verifier.is_valid_signature(head.key, head.hash.encode(), signature)
         if verified is False:
             self._add("forged", where, "its signature is none of its key")
         # A head that is verified vouches for all before it, whose hashes it holds.
@@ -126,14 +125,14 @@ class _Heads:
 
 
 class EntryChainVerifier:
-    """Verifies one writer's chain of audit entries.
+    """Verifies one process's hash chain of audit entries.
 
     Pass its entries to `verify_next` in order, then call `verify_end`.
 
     Args:
-        writer: The id of the process whose chain it is.
+        writer: The id of the process.
         grown: The recorded length of the chain; None if none is recorded.
-        signed: The signed links of the chain, by sequence.
+        signed: The links of the chain that heads have signed, by sequence.
 
     Attributes:
         breaks: The faults found.
@@ -148,12 +147,12 @@ class EntryChainVerifier:
         self.breaks: list[ChainBreak] = []
 
     @property
-    def count(self) -> int:
-        """The sequence number of the last entry verified."""
+    def last_sequence(self) -> int:
+        """The sequence number of the last verified entry; 0 before the first."""
         return self._sequence
 
     def verify_next(self, entry: AuditEntry) -> None:
-        """Verify ``entry``, the next entry of the chain. Faults are added to ``breaks``."""
+        """Verify ``entry``, the next entry of the chain, and add faults to ``breaks``."""
         expected = self._sequence + 1
         if entry.sequence < expected:
             self._add("inserted", entry.display_name, "entries are numbered from 1")
@@ -169,10 +168,7 @@ class EntryChainVerifier:
         self._sequence, self._hash = entry.sequence, entry.hash
 
     def verify_end(self) -> None:
-        """After the last entry, verify that none is missing at the end of the chain.
-
-        Faults are added to ``breaks``.
-        """
+        """Verify, after the last entry, that none is missing at the end, and add faults to ``breaks``."""
         signed = max(self._signed, default=0)
         if self._sequence < self._end():
             by = "a signed head" if signed > self._sequence else "what is noted beside it"
@@ -211,17 +207,17 @@ class EntryChainVerifier:
 
 
 class AttemptChainVerifier:
-    """Verifies one writer's chain of attempts. Pass its rows to `verify_next` in order, then call `verify_end`.
+    """Verifies one process's hash chain of attempts: pass its rows to `verify_next`, then call `verify_end`.
 
-    Single numbers may be missing, because rows that the store refuses are not added. So the hash is compared
-    only at signed links. Rows that were pruned are missing at the beginning of a chain: a difference at a
-    link that was signed within `BESIDE_PRUNED` after ``pruned`` is not counted as a fault.
+    The chain may have gaps, because rows that the store refuses are not added. So hashes are compared only
+    at links that heads have signed. Pruned rows are missing at the beginning of a chain: a difference at a
+    link signed within `BESIDE_PRUNED` after ``pruned`` is not counted as a fault.
 
     Args:
-        writer: The id of the process whose chain it is.
+        writer: The id of the process.
         grown: The recorded length of the chain; None if none is recorded.
-        signed: The signed links of the chain, by sequence.
-        pruned: Attempts that began before this time may have been pruned. In microseconds since 1970 (UTC).
+        signed: The links of the chain that heads have signed, by sequence.
+        pruned: Attempts that began before this time may be pruned. In microseconds since 1970 (UTC).
 
     Attributes:
         breaks: The faults found.
@@ -236,7 +232,7 @@ class AttemptChainVerifier:
         self._grown = grown
         self._signed = signed
         self._pruned = pruned
-        ends = {sequence: one.hash for sequence, one in signed.items()}
+        ends = {sequence: link.hash for sequence, link in signed.items()}
         if grown is not None:
             ends.setdefault(grown.sequence, grown.hash)
         self._ends = deque(ChainEnd(*end) for end in sorted(ends.items()))
@@ -247,17 +243,17 @@ class AttemptChainVerifier:
         self.unverified = 0
 
     def verify_next(self, row: ChainLink) -> None:
-        """Add ``row``, the next row of the chain, to the hash. At a signed link the hash is compared."""
+        """Add ``row``, the next row of the chain, to the hash. At a signed link, compare the hash."""
         while self._ends and self._ends[0].sequence < row.sequence:
             self._pass(self._ends.popleft())
         if self._ends:
             self._at = extend_chain(self._at, [row])
-        elif all(one.fault != "inserted" for one in self.breaks):
+        elif all(item.fault != "inserted" for item in self.breaks):
             self._add("inserted", f"attempt {row.sequence} of {self._writer}", "its chain ends before it")
         self._seen += 1
 
     def verify_end(self) -> None:
-        """After the last row, verify that none is missing at the end of the chain. Faults are added to ``breaks``."""
+        """Verify, after the last row, that none is missing at the end, and add faults to ``breaks``."""
         while self._ends:
             self._pass(self._ends.popleft())
         self.count += self._seen

@@ -34,7 +34,7 @@ class ChildExit:
         words: The end of its stderr.
         slow: Whether it was killed because it was not ready in time.
         silent: Whether it was killed because it did not answer health checks.
-        served: How many seconds it had been ready.
+        served: For how many seconds it was ready.
     """
 
     code: int
@@ -49,7 +49,7 @@ class ChildExit:
         return self.slow or self.code == CANNOT_START
 
     def advice_text(self, label: str) -> str:
-        """Say in one line what went wrong, and what the user can do. ``label`` is the model's name for people."""
+        """Say in one line what went wrong and what the user can do. ``label`` is the model's display name."""
         if self.code == CANNOT_START and self.words:
             return self.words.splitlines()[-1]
         what = f"keeps stopping (exit code {self.code})"
@@ -60,7 +60,7 @@ class ChildExit:
 
 
 class ChildProcess:
-    """The running child process. One thread waits for its end; any other thread may stop it."""
+    """A running child process. One thread waits for its exit; any other thread may stop it."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         pipe = subprocess.PIPE
@@ -87,9 +87,9 @@ class ChildProcess:
         return tuple(pipe.fileno() for pipe in (self._stdin, self._stdout, self._stderr) if not pipe.closed)
 
     def wait_until_ready(self, timeout: float) -> str | None:
-        """Wait for the child's ready line, and return the base URL in it.
+        """Wait until the child prints its ready line, and return the base URL in this line.
 
-        Returns None if the child ended before, or was not ready within ``timeout`` seconds; then it is killed.
+        Returns None if the child exited, or was killed because it was not ready within ``timeout`` seconds.
         """
         timer = threading.Timer(timeout, self._give_up)
         timer.daemon = True
@@ -100,7 +100,7 @@ class ChildProcess:
             timer.cancel()
 
     def wait_for_exit(self) -> int:
-        """Wait until the child exits, and return its exit code. Its stdout is read and dropped meanwhile."""
+        """Wait until the child exits, and return its exit code. Its output on stdout is dropped meanwhile."""
         for _ in self._lines():
             pass
         code = self._process.wait()
@@ -110,11 +110,11 @@ class ChildProcess:
         return code
 
     def stderr_tail(self) -> str:
-        """The last 600 characters of the child's stderr."""
+        """Return the last 600 characters of the child's stderr."""
         return b"\n".join(self._output).decode(errors="replace")[-600:].strip()
 
     def stop(self) -> None:
-        """Ask the child to exit, by closing its stdin; kill it if it still runs after `PATIENCE` seconds."""
+        """Ask the child to exit by closing its stdin; kill it if it still runs after `PATIENCE` seconds."""
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
@@ -123,7 +123,7 @@ class ChildProcess:
             self._process.kill()
 
     def kill(self, *, silent: bool = False) -> None:
-        """Kill the child at once. ``silent`` records that the reason is unanswered health checks."""
+        """Kill the child at once. ``silent`` records whether the reason is that it did not answer health checks."""
         self.silent = silent
         self._process.kill()
 

@@ -4,7 +4,7 @@
 coroutine, wait with `await asyncio.to_thread(model.address, 30)`.
 
 The child lives no longer than the parent, even if the parent is killed with SIGKILL: it ends when its
-stdin does, and see `server.end_with_parent`. The child gets only the few environment variables that it
+stdin does, and see `server.exit_with_parent`. The child gets only the few environment variables that it
 needs, and none of the parent's secrets.
 """
 
@@ -72,7 +72,7 @@ class LocalModelUnavailable(Exception):  # noqa: N818 - reads as what it is wher
 
 @dataclass(frozen=True)
 class LocalModelAddress:
-    """The base URL of the running model, for OpenAI's protocol, and the key that it requires.
+    """The base URL of the running model's OpenAI-compatible API, and the key that it requires.
 
     The repr does not show the key.
     """
@@ -82,13 +82,13 @@ class LocalModelAddress:
 
 
 class LocalModel(ForkSafe):
-    """The built-in model: runs and supervises the child process that serves it. Every method is thread-safe.
+    """The built-in model: starts and supervises the child process that serves it. Every method is thread-safe.
 
-    `start()` changes the state from ``stopped`` to ``starting``, and then to ``ready``. A child that does
-    not answer health checks is ``unresponsive``, until it answers again or is killed. After a kill or a
-    crash the child is started again, after a pause, up to five times in a row. Then, or at once if a restart
-    cannot help, the state is ``failed`` and `reason` tells the user what to do; `start()` tries again. In a
-    forked process the state is ``stopped``, because the child belongs to the parent.
+    `start()` changes the state from ``stopped`` to ``starting``, then to ``ready``. A child that does not
+    answer health checks is ``unresponsive``, until it answers again or is killed. After a kill or a crash
+    the child is restarted, up to five times in a row. Then, or at once if a restart cannot help, the state
+    is ``failed``: `reason` tells the user what to do, and `start()` tries again. In a forked process the
+    state is ``stopped``.
     """
 
     def __init__(
@@ -147,10 +147,7 @@ class LocalModel(ForkSafe):
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Stop the child: close its stdin, and kill it if it still runs after three seconds.
-
-        May be called repeatedly.
-        """
+        """Stop the child: close its stdin, and kill it if it still runs after three seconds. May be repeated."""
         with self._changed:
             run, self._run = self._run, None
             if run:
@@ -167,15 +164,15 @@ class LocalModel(ForkSafe):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def current(self) -> LocalModelAddress | None:
-        """Return the model's address without waiting; None if the model is not ready."""
+    def current_address(self) -> LocalModelAddress | None:
+        """Return the model's address at once; None if the model is not ready."""
         return self._address
 
     def address(self, timeout: float) -> LocalModelAddress:
-        """Wait until the model is ready, and return its address.
+        """Wait up to ``timeout`` seconds until the model is ready, and return its address.
 
         Raises:
-            LocalModelUnavailable: The model failed, was stopped or never started, or ``timeout`` seconds passed.
+            LocalModelUnavailable: The model failed, was stopped or never started, or is not ready in time.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._state != "starting", timeout)

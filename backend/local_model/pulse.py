@@ -25,10 +25,10 @@ Pulse = Literal["well", "silent", "gone"]
 def watch_health(
     check_once: Callable[[], bool], ended: threading.Event, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Pulse]:
-    """Check the process's health every two seconds until ``ended`` is set, and yield the results.
+    """Check the process's health every two seconds until ``ended`` is set, and yield each result.
 
     ``well``: the process answered. ``silent``: it did not answer. ``gone``: it has not answered for
-    `SILENCE` seconds; the checks end.
+    `SILENCE` seconds, after which the checks end.
 
     Args:
         check_once: Makes one health check: True if the process answered.
@@ -49,7 +49,7 @@ def watch_health(
 
 
 def is_healthy(base_url: str) -> bool:
-    """Make one health check: ask the server at ``base_url`` whether it is healthy. False on any error."""
+    """Ask the server at ``base_url`` once whether it is healthy. False on any error."""
     try:
         url = urlsplit(base_url)
         with closing(HTTPConnection(url.hostname or "", url.port, timeout=ANSWER)) as connection:

@@ -45,14 +45,14 @@ PARENT_LOOK: Final = 1.0  # seconds between two looks at whether the parent stil
 
 
 class CannotStartError(Exception):
-    """The model cannot start. The message tells in one line what to do about it."""
+    """The model cannot start. The message tells in one line what the user can do."""
 
 
 def main() -> NoReturn:
-    """Load the model and serve it until stdin ends; exit with 78 if it cannot start."""
+    """Load the model and serve it until stdin is closed. If it cannot start, exit with the code 78."""
     environ = os.environ  # noqa: TID251 - a process of its own: its environment is how the parent talks to it
     environ["OMP_WAIT_POLICY"] = "passive"  # read when xllamacpp loads; without: 1 token/s on busy cores
-    end_with_parent()
+    exit_with_parent()
     began = time.monotonic()
     name = environ.get("LOCAL_LLM_NAME") or DEMO_NAME
     try:
@@ -67,8 +67,8 @@ def main() -> NoReturn:
     os._exit(0)  # a plain return would run the destructor of `server`, which waits for running generations
 
 
-def end_with_parent() -> None:
-    """Make sure that this process ends when its parent ends; on Linux, when the thread that started it ends."""
+def exit_with_parent() -> None:
+    """Let this process exit when its parent exits; on Linux, when the parent's thread that started it exits."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -88,14 +88,14 @@ def _serve(environ: Mapping[str, str], *, name: str) -> Any:
     if not key:
         raise CannotStartError("LOCAL_LLM_KEY is not set: the local model is never served without a key.")
     path = find_model_file(environ.get("LOCAL_LLM_GGUF", ""))
-    return _load(import_runtime(), path=path, name=name, key=key)
+    return _load(import_xllamacpp(), path=path, name=name, key=key)
 
 
 def find_model_file(configured_path: str) -> Path:
-    """Return the path of the model file: ``configured_path``, or the demo model's if that is empty.
+    """Return the path of the model file: ``configured_path``, or the demo model if that is empty.
 
     Raises:
-        CannotStartError: The file does not exist, or is no GGUF file.
+        CannotStartError: The file does not exist, or is not a GGUF file.
     """
     path = Path(configured_path) if configured_path else _demo_path()
     if not path.is_file():
@@ -124,7 +124,7 @@ def _demo_path() -> Path:
     return Path(spec.submodule_search_locations[0]) / DEMO_FILE
 
 
-def import_runtime() -> Any:  # a compiled module without types
+def import_xllamacpp() -> Any:  # a compiled module without types
     """Import and return ``xllamacpp``, the library that runs the model file.
 
     Raises:

@@ -19,8 +19,8 @@ class RouteAccess(NamedTuple):
     """The rule that says which access tokens may use a route.
 
     Attributes:
-        scopes: The scopes of which a token needs at least one; the scope ``admin`` always suffices. Empty
-            for ``admin`` only; None for a route that is open to everybody, even without a token.
+        scopes: The token needs one of these scopes or ``admin``. Empty means ``admin`` only; None means that
+            the route is open to everybody, even without a token.
         is_of_the_house: Whether the route shows or changes data of the whole service. Tokens that belong to
             a tenant are then refused.
     """
@@ -115,7 +115,7 @@ ROUTES: Final[Mapping[str, RouteAccess]] = {
 
 
 def can_use_route(access: RouteAccess, grant: Grant) -> bool:
-    """Whether the holder of the token rights ``grant`` may use a route with the access rule ``access``."""
+    """Whether a token with the rights ``grant`` may use a route that has the access rule ``access``."""
     if access.scopes is None:
         return True
     return grant.has_any_scope(access.scopes) and not (access.is_of_the_house and grant.tenant_id)

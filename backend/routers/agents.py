@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from backend.access import DataOwner
 from backend.agents.agent import Agent
 from backend.agents.canonical import parse_json_object
-from backend.agents.errors import InvalidEditError
+from backend.agents.errors import InvalidEditedArgumentsError
 from backend.agents.events import Event, confirmation_to_json
 from backend.agents.gate import LONGEST_REASON, ApprovalDecision
 from backend.agents.runner import LONGEST_QUESTION, AgentRunner
@@ -29,7 +29,7 @@ from backend.wires.sse import encode_json_event
 from .bodies import body_limit
 from .dependencies import IdentityDep, ServicesDep
 from .errors import INTERNAL
-from .event_stream import EventStream
+from .event_stream import EventStreamResponse
 from .json_bodies import JsonRoute
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ Message = Annotated[
 ]
 
 
-class AgentMessage(BaseModel):
+class AgentMessageRequest(BaseModel):
     """The body of a request that sends a user's message to an agent.
 
     Attributes:
@@ -59,7 +59,7 @@ class AgentMessage(BaseModel):
     conversation_id: Annotated[str, StringConstraints(min_length=1, max_length=64), WHOLE] | None = None
 
 
-class DecisionRequest(BaseModel):
+class ConfirmationDecisionRequest(BaseModel):
     """The body of a request in which a user decides on a tool call that waits for confirmation.
 
     Attributes:
@@ -84,22 +84,22 @@ class DecisionRequest(BaseModel):
             raise ValueError("arguments belong to edit, and edit needs them")
         return self
 
-    def to_decision(self, owner: DataOwner, confirmation_id: str) -> ApprovalDecision:
-        """Convert the request into the decision of ``owner``, in the form that the agents' runner takes.
+    def to_approval_decision(self, owner: DataOwner, confirmation_id: str) -> ApprovalDecision:
+        """Convert an approval or edit by ``owner`` into the form that the agents' runner takes.
 
         Raises:
-            InvalidEditError: ``arguments`` is a string that holds no JSON object.
+            InvalidEditedArgumentsError: ``arguments`` is a string that holds no JSON object.
         """
         arguments = self.arguments
         if isinstance(arguments, str):
             try:
                 arguments = parse_json_object(arguments)
             except ValueError as error:
-                raise InvalidEditError(f"{error}.") from error
+                raise InvalidEditedArgumentsError(f"{error}.") from error
         return ApprovalDecision(owner, confirmation_id, self.digest, self.again, arguments)
 
 
-def get_runner(services: ServicesDep) -> AgentRunner:
+def get_agent_runner(services: ServicesDep) -> AgentRunner:
     """The runner that executes the service's agents. A FastAPI dependency.
 
     Raises:
@@ -111,20 +111,19 @@ def get_runner(services: ServicesDep) -> AgentRunner:
 
 
 def get_run_owner(identity: IdentityDep) -> DataOwner:
-    """The user who makes the request, as the owner of agent runs. A FastAPI dependency."""
+    """Return the user and tenant of the request, who own the agent runs. A FastAPI dependency."""
     return DataOwner(identity.user_id, identity.caller.tenant_id or "")
 
 
-RunnerDep = Annotated[AgentRunner, Depends(get_runner)]
+RunnerDep = Annotated[AgentRunner, Depends(get_agent_runner)]
 OwnerDep = Annotated[DataOwner, Depends(get_run_owner)]
 Events = AsyncGenerator[Event, None]
 
 
-class RunStream:
-    """The events of an agent run, the first of which has already arrived.
+class AgentRunStream:
+    """The events of an agent run, created only once the first event has arrived.
 
-    A failure before the first event can still be answered with an HTTP error status, because no status was
-    sent yet.
+    So a failure before the first event can still be answered with an HTTP error status.
     """
 
     def __init__(self, first: Event, rest: Events) -> None:
@@ -132,7 +131,7 @@ class RunStream:
         self._rest = rest
 
     async def encode_events(self) -> AsyncGenerator[bytes, None]:
-        """Encode all events of the run as server-sent events, the first event included.
+        """Encode all events of the run as server-sent events, the first included.
 
         A failure becomes an ``error`` event.
         """
@@ -148,41 +147,33 @@ class RunStream:
 
 
 async def start_run(
-    agent: str, wanted: AgentMessage, owner: OwnerDep, runner: RunnerDep
-) -> AsyncIterator[RunStream]:
-    """Start a run of ``agent`` with the user's message, and yield its events once the first has arrived.
-
-    A FastAPI dependency.
-    """
-    async with aclosing(runner.start_run(owner, agent, wanted.message, wanted.conversation_id)) as events:
-        yield RunStream(await anext(events), events)
+    agent: str, body: AgentMessageRequest, owner: OwnerDep, runner: RunnerDep
+) -> AsyncIterator[AgentRunStream]:
+    """Start a run of ``agent``, and yield its events once the first has arrived. A FastAPI dependency."""
+    async with aclosing(runner.start_run(owner, agent, body.message, body.conversation_id)) as events:
+        yield AgentRunStream(await anext(events), events)
 
 
-async def resume_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[RunStream]:
-    """Resume the interrupted run ``run_id``, and yield its events once the next has arrived.
-
-    A FastAPI dependency.
-    """
+async def resume_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[AgentRunStream]:
+    """Resume an interrupted run, and yield its events once the next has arrived. A FastAPI dependency."""
     async with aclosing(runner.resume_run(owner, run_id)) as events:
-        yield RunStream(await anext(events), events)
+        yield AgentRunStream(await anext(events), events)
 
 
 async def carry_out_decision(
-    confirmation_id: str, answer: DecisionRequest, owner: OwnerDep, runner: RunnerDep
-) -> AsyncIterator[RunStream]:
-    """Carry out a user's decision on a confirmation, and yield the events of the resumed run.
-
-    A FastAPI dependency.
+    confirmation_id: str, body: ConfirmationDecisionRequest, owner: OwnerDep, runner: RunnerDep
+) -> AsyncIterator[AgentRunStream]:
+    """Carry out a decision on a confirmation, and yield the resumed run's events. A FastAPI dependency.
 
     The decision is carried out completely even if the client disconnects.
     """
     chosen = (
-        runner.reject(owner, confirmation_id, answer.reason)
-        if answer.decision == "reject"
-        else runner.approve(answer.to_decision(owner, confirmation_id))
+        runner.reject(owner, confirmation_id, body.reason)
+        if body.decision == "reject"
+        else runner.approve(body.to_approval_decision(owner, confirmation_id))
     )
     async with aclosing(chosen) as events:
-        yield RunStream(await anext(events), events)
+        yield AgentRunStream(await anext(events), events)
 
 
 @router.get("/agents")
@@ -191,14 +182,14 @@ async def list_agents(_: IdentityDep, runner: RunnerDep) -> dict[str, Any]:
     return {"agents": [_agent(agent) for agent in runner.agents]}
 
 
-@router.post("/agents/{agent}/runs", response_class=EventStream)
+@router.post("/agents/{agent}/runs", response_class=EventStreamResponse)
 @body_limit(longest_body=LONGEST_BODY)
-async def stream_new_run(stream: Annotated[RunStream, Depends(start_run)]) -> EventStream:
+async def stream_new_run(stream: Annotated[AgentRunStream, Depends(start_run)]) -> EventStreamResponse:
     """Send a message to an agent, and stream the events of its run.
 
     Pending confirmations of the same conversation are withdrawn.
     """
-    return EventStream(stream.encode_events())
+    return EventStreamResponse(stream.encode_events())
 
 
 @router.delete("/agents/{agent}/conversations/{conversation_id}", status_code=204)
@@ -224,13 +215,13 @@ async def read_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str,
     """Return a run with its state, its usage and its confirmations."""
     found = await runner.get_run(owner, run_id)
     progress = await runner.load_progress(found)
-    asked = (await runner.gate.latest_confirmations(run_id)).values()
+    asked = (await runner.gate.latest_confirmation_by_call(run_id)).values()
     return {
         **await _run(runner, found),
         "spent": progress.spent.model_dump(mode="json"),
         "budget": found.budget.model_dump(mode="json"),
         "steps": [step.kind for step in progress.steps],
-        "confirmations": [confirmation_to_json(one) for one in asked],
+        "confirmations": [confirmation_to_json(confirmation) for confirmation in asked],
     }
 
 
@@ -244,34 +235,39 @@ async def delete_run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> Respons
     return Response(status_code=204)
 
 
-@router.post("/runs/{run_id}/resume", response_class=EventStream)
-async def stream_resumed_run(stream: Annotated[RunStream, Depends(resume_run)]) -> EventStream:
+@router.post("/runs/{run_id}/resume", response_class=EventStreamResponse)
+async def stream_resumed_run(stream: Annotated[AgentRunStream, Depends(resume_run)]) -> EventStreamResponse:
     """Resume a run that was interrupted or whose model was unavailable, and stream its events."""
-    return EventStream(stream.encode_events())
+    return EventStreamResponse(stream.encode_events())
 
 
 @router.get("/confirmations")
 async def list_confirmations(
     owner: OwnerDep, runner: RunnerDep, limit: Annotated[int, Query(ge=1, le=100)] = 50
 ) -> dict[str, Any]:
-    """List the user's open confirmations: undecided ones, and approved tool calls of unknown result."""
+    """List the user's confirmations that are undecided, or whose approved tool call has an unknown result."""
     return {
-        "confirmations": [confirmation_to_json(one) for one in await runner.gate.list_pending(owner, limit)]
+        "confirmations": [
+            confirmation_to_json(confirmation)
+            for confirmation in await runner.gate.list_pending_confirmations(owner, limit)
+        ]
     }
 
 
 @router.get("/confirmations/{confirmation_id}")
 async def read_confirmation(confirmation_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
-    """Return a confirmation with the full arguments of its tool call, for display and as JSON."""
+    """Return a confirmation with the untruncated arguments of its tool call, as text to show and as JSON."""
     one = await runner.gate.get_confirmation(owner, confirmation_id)
     return {**confirmation_to_json(one, untruncated=True), "json": json.loads(one.arguments)}
 
 
-@router.post("/confirmations/{confirmation_id}", response_class=EventStream)
+@router.post("/confirmations/{confirmation_id}", response_class=EventStreamResponse)
 @body_limit(longest_body=LONGEST_BODY)
-async def stream_decided_run(stream: Annotated[RunStream, Depends(carry_out_decision)]) -> EventStream:
-    """Approve, reject or edit a pending confirmation, and stream the events of the resumed run."""
-    return EventStream(stream.encode_events())
+async def stream_run_after_decision(
+    stream: Annotated[AgentRunStream, Depends(carry_out_decision)],
+) -> EventStreamResponse:
+    """Approve, edit or reject a pending tool call, and stream the events of the run that then resumes."""
+    return EventStreamResponse(stream.encode_events())
 
 
 def _written(event: Event) -> bytes:

@@ -44,8 +44,8 @@ class BodyLimits:
     longest_body: int = SMALL
 
     @property
-    def max_seconds(self) -> float:
-        """The longest time, in seconds, that a body may take to arrive."""
+    def max_receive_seconds(self) -> float:
+        """The longest time that the request body may take to arrive, in seconds."""
         return FIRST_SECONDS + self.longest_body / SLOWEST
 
 
@@ -54,12 +54,9 @@ _terms: Final[dict[Any, BodyLimits]] = {}
 
 
 def body_limit(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
-    """Set the greatest size of the request body of an endpoint.
+    """Make a decorator that sets the greatest size, in bytes, of the body that an endpoint accepts.
 
-    Use this as a decorator, below the route's decorator.
-
-    Args:
-        longest_body: The greatest size in bytes.
+    Put the decorator below the route's decorator.
     """
 
     def settle(endpoint: Endpoint) -> Endpoint:
@@ -70,10 +67,7 @@ def body_limit(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
 
 
 def find_body_limits(endpoint: object) -> BodyLimits:
-    """Find the body limits that `body_limit` set for ``endpoint``.
-
-    The strictest limits if it set none, or for None.
-    """
+    """Return the limits that `body_limit` set for ``endpoint``; the strictest limits if it set none."""
     return _terms.get(endpoint, _STRICTEST)
 
 
@@ -91,11 +85,11 @@ class BodyTooSlowError(HTTPException):
         super().__init__(408, f"The body did not come within {seconds:.0f} seconds.")
 
 
-class AuthenticationFailureError(HTTPException):
-    """The sender of a request body could not be authenticated, because of an internal error: status 503.
+class AuthenticationUnavailableError(HTTPException):
+    """An internal error prevented the authentication of a request: status 503.
 
-    The internal error is the ``__cause__``. This is an `HTTPException`, because FastAPI reports any other
-    exception that is raised while it reads a body as an invalid body.
+    The internal error is the ``__cause__``. This is an `HTTPException`, because FastAPI would report any
+    other exception that is raised while it reads a body as an invalid body.
     """
 
     def __init__(self) -> None:
@@ -103,7 +97,7 @@ class AuthenticationFailureError(HTTPException):
 
 
 class BodyLimitMiddleware:
-    """ASGI middleware that checks the sender and enforces the limits when a request body is read."""
+    """ASGI middleware that authenticates the sender and enforces the limits before a request body is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -128,7 +122,7 @@ class _Body:
         """The next piece; after the last piece, the server's messages about the connection.
 
         Raises:
-            AuthenticationFailureError: The sender cannot be looked up.
+            AuthenticationUnavailableError: The sender cannot be looked up.
             UnauthenticatedError: The route wants a token, and none came that is valid.
             ForbiddenError: The token may not use the route.
             BodyTooLongError: The body is longer than its route takes.
@@ -147,7 +141,7 @@ class _Body:
         await self._authenticate()
         if _declared_length(self._connection.headers) > terms.longest_body:
             raise BodyTooLongError(terms.longest_body)
-        self._terms, self._deadline = terms, asyncio.get_running_loop().time() + terms.max_seconds
+        self._terms, self._deadline = terms, asyncio.get_running_loop().time() + terms.max_receive_seconds
         return terms
 
     async def _authenticate(self) -> None:
@@ -156,14 +150,14 @@ class _Body:
         except HTTPException:
             raise
         except Exception as error:
-            raise AuthenticationFailureError from error
+            raise AuthenticationUnavailableError from error
 
     async def _next(self, terms: BodyLimits) -> Message:
         try:
             async with asyncio.timeout_at(self._deadline):
                 return await self._receive()
         except TimeoutError:
-            raise BodyTooSlowError(terms.max_seconds) from None
+            raise BodyTooSlowError(terms.max_receive_seconds) from None
 
     def _count(self, message: Message, terms: BodyLimits) -> None:
         self._length += len(message.get("body", b""))

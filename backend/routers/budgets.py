@@ -14,13 +14,12 @@ router: Final = APIRouter(prefix="/v1", tags=["budgets"], route_class=JsonRoute)
 Subject = Annotated[str, Field(min_length=1, max_length=500)]
 
 
-class CounterSubject(BaseModel):
-    """The body of a request that names whose counter of a budget is meant.
+class BudgetCounterRequest(BaseModel):
+    """The body of a request about one counter of a budget.
 
     Attributes:
-        subject: The user (``acme::ann`` for the user ``ann`` of the tenant ``acme``), the tenant, the
-            feature, or the owner of keys (``house`` or ``user``), depending on what the budget is counted
-            by.
+        subject: Whose spending the counter counts: a user (``acme::ann`` for the user ``ann`` of the tenant
+            ``acme``), a tenant, a feature, or the owner of keys (``house`` or ``user``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,8 +27,8 @@ class CounterSubject(BaseModel):
     subject: Subject
 
 
-class LimitRaise(CounterSubject):
-    """The body of a request that raises the limit of a counter.
+class RaiseLimitRequest(BudgetCounterRequest):
+    """The body of a request that raises the limit of a budget's counter.
 
     Attributes:
         amount: The amount to add: dollars as a decimal number in a string, such as ``"2.50"``, or tokens. A
@@ -41,33 +40,33 @@ class LimitRaise(CounterSubject):
 
 @router.get("/budgets")
 async def list_budgets(_: GrantDep, services: ServicesDep) -> dict[str, Any]:
-    """List the balances of all counters for the current day, month or total, the most used up first."""
-    return {"budgets": [one.as_dict() for one in await _budgets(services).list_balances()]}
+    """List all budget counters with their spending in the current period, the nearest to its limit first."""
+    return {"budgets": [balance.as_dict() for balance in await _budgets(services).list_balances()]}
 
 
 @router.post("/budgets/{name}/raise")
 async def raise_limit(
-    name: str, wanted: LimitRaise, admin: GrantDep, services: ServicesDep
+    name: str, body: RaiseLimitRequest, admin: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
-    """Raise the limit of a budget's counter for the current day or month, or for its total."""
-    asked = BudgetCounterName(name, wanted.subject)
-    return (await _budgets(services).raise_limit(asked, wanted.amount, admin.user_id)).as_dict()
+    """Raise the limit of a budget's counter. A daily or monthly limit is raised for the current period only."""
+    asked = BudgetCounterName(name, body.subject)
+    return (await _budgets(services).raise_limit(asked, body.amount, admin.user_id)).as_dict()
 
 
 @router.post("/budgets/{name}/reset")
 async def reset_spending(
-    name: str, wanted: CounterSubject, admin: GrantDep, services: ServicesDep
+    name: str, body: BudgetCounterRequest, admin: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
-    """Set the spending of a budget's counter in the current day or month, or in total, to zero."""
+    """Set the spending of a budget's counter in the current period to zero."""
     return (
-        await _budgets(services).reset_spending(BudgetCounterName(name, wanted.subject), admin.user_id)
+        await _budgets(services).reset_spending(BudgetCounterName(name, body.subject), admin.user_id)
     ).as_dict()
 
 
 @router.get("/users/me/budgets")
 async def list_own_budgets(owner: OwnerDep, services: ServicesDep) -> dict[str, Any]:
-    """List the balances of the user's own budget counters."""
-    return {"budgets": [one.as_dict() for one in await _budgets(services).list_user_balances(owner)]}
+    """List the budgets that count the user's own spending, with their balances."""
+    return {"budgets": [balance.as_dict() for balance in await _budgets(services).list_user_balances(owner)]}
 
 
 def _budgets(services: Services) -> BudgetManager:

@@ -16,11 +16,11 @@ from backend.access import DataOwner
 from backend.agents.gate import LONGEST_REASON, ApprovalDecision
 from backend.agents.runner import AgentRunner
 
-from .agents import get_run_owner, get_runner
+from .agents import get_agent_runner, get_run_owner
 from .dependencies import GrantDep, IdentityDep, ServicesDep
 from .forms import FormDep
 from .json_model import InvalidBodyError
-from .overrides import NewOverride, get_overrides
+from .overrides import NewOverride, get_override_manager
 from .rendering import PRIVATE, PageRoute
 
 router: Final = APIRouter(route_class=PageRoute, default_response_class=Response, include_in_schema=False)
@@ -28,9 +28,9 @@ router: Final = APIRouter(route_class=PageRoute, default_response_class=Response
 
 @router.post("/config/overrides")
 async def store_override_from_form(form: FormDep, admin: GrantDep, services: ServicesDep) -> Response:
-    """Store an override, as a form describes it, and redirect to the page of the feature table."""
-    overrides = get_overrides(services)
-    await overrides.store_override(_wanted(form).to_request(admin.user_id))
+    """Store the override that a form describes, and redirect to the page of the feature table."""
+    overrides = get_override_manager(services)
+    await overrides.store_override(_wanted(form).to_override_request(admin.user_id))
     await overrides.apply_to_table()
     return _back()
 
@@ -40,8 +40,8 @@ async def revert_override_from_form(
     override_id: str, _: FormDep, admin: GrantDep, services: ServicesDep
 ) -> Response:
     """End an override, and redirect to the page of the feature table."""
-    overrides = get_overrides(services)
-    await overrides.revert(override_id, admin.user_id)
+    overrides = get_override_manager(services)
+    await overrides.revert_override(override_id, admin.user_id)
     await overrides.apply_to_table()
     return _back()
 
@@ -50,11 +50,11 @@ async def revert_override_from_form(
 async def decide_confirmation_from_form(
     confirmation_id: str, form: FormDep, identity: IdentityDep, services: ServicesDep
 ) -> Response:
-    """Approve or reject a pending confirmation, as a form says, and continue the agent's run.
+    """Approve or reject a pending confirmation, as a form says, and redirect to the page of agents.
 
-    The run continues until it ends or needs another confirmation.
+    The response comes when the agent's run has ended or needs another confirmation.
     """
-    runner, owner = get_runner(services), get_run_owner(identity)
+    runner, owner = get_agent_runner(services), get_run_owner(identity)
     if form.get("decision") == "approve":
         again = await _is_again(runner, owner, confirmation_id, form)
         events = runner.approve(ApprovalDecision(owner, confirmation_id, form.get("digest", ""), again))

@@ -18,11 +18,11 @@ from backend.conversations.text import WHOLE
 from backend.utils.llm.errors import LLMError
 from backend.wires.sse import encode_json_event
 
-from .conversations import find_conversation
+from .conversations import get_conversation_or_404
 from .dependencies import IdentityDep, ServicesDep
 from .disconnect import cancel_on_disconnect
 from .errors import INTERNAL
-from .event_stream import EventStream
+from .event_stream import EventStreamResponse
 from .json_bodies import JsonRoute
 
 log = logging.getLogger(__name__)
@@ -45,30 +45,29 @@ class ChatQuestion(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswerStream:
-    """An answer that is being streamed, the first piece of which has already arrived.
+    """An answer that is being streamed, created only once its first piece has arrived.
 
-    A failure before the first piece can still be answered with an HTTP error status, because no status was
-    sent yet.
+    So a failure before the first piece can still be answered with an HTTP error status.
     """
 
     first: Piece
     rest: AsyncGenerator[Piece, None]
 
-    async def pieces(self) -> AsyncIterator[Piece]:
+    async def iter_pieces(self) -> AsyncIterator[Piece]:
         """Yield all pieces of the answer as they arrive, the first piece included."""
         yield self.first
         async for piece in self.rest:
             yield piece
 
 
-async def start_answer(
+async def start_chat_answer(
     request: Request, question: ChatQuestion, identity: IdentityDep, services: ServicesDep
 ) -> AsyncIterator[ChatAnswerStream]:
     """Ask the model the question, and yield the answer once its first piece has arrived. A FastAPI dependency.
 
-    If the client disconnects, the provider's stream is closed.
+    If the client disconnects, the call to the provider is cancelled.
     """
-    conversation = await find_conversation(services, identity, question.conversation_id)
+    conversation = await get_conversation_or_404(services, identity, question.conversation_id)
     if conversation.transcript.is_empty:
         raise HTTPException(409, "Nothing was said in this conversation, so there is nothing to ask about.")
     async with aclosing(stream_answer(conversation, question.question, services.facade.get_llm)) as pieces:
@@ -77,15 +76,17 @@ async def start_answer(
         yield ChatAnswerStream(first, pieces)
 
 
-@router.post("", response_class=EventStream)
-async def stream_chat(stream: Annotated[ChatAnswerStream, Depends(start_answer)]) -> EventStream:
+@router.post("", response_class=EventStreamResponse)
+async def stream_chat_answer(
+    stream: Annotated[ChatAnswerStream, Depends(start_chat_answer)],
+) -> EventStreamResponse:
     """Answer a question about a conversation, and stream the answer."""
-    return EventStream(_events(stream))
+    return EventStreamResponse(_events(stream))
 
 
 async def _events(begun: ChatAnswerStream) -> AsyncGenerator[bytes, None]:
     try:
-        async for piece in begun.pieces():
+        async for piece in begun.iter_pieces():
             yield _event(piece)
     except LLMError as error:
         yield encode_json_event(error.as_dict(), "error")

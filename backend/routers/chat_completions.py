@@ -7,17 +7,17 @@ from fastapi import APIRouter, Depends, Request, Response
 from backend.wires.openai.chat import ChatWire
 
 from .bodies import body_limit
-from .dependencies import identify
+from .dependencies import identify_caller
 from .wire_bodies import OBJECTS, TEXT, describe_request_body
-from .wire_routes import LONGEST_BODY, answer_request, make_route_class
+from .wire_routes import LONGEST_BODY, answer_request, make_wire_route_class
 
 WIRE: Final = ChatWire()
 
 router: Final = APIRouter(
     prefix="/v1/chat",
     tags=["completions"],
-    route_class=make_route_class(WIRE),
-    dependencies=[Depends(identify)],
+    route_class=make_wire_route_class(WIRE),
+    dependencies=[Depends(identify_caller)],
 )
 
 

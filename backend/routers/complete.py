@@ -12,24 +12,26 @@ from backend.wires.faults import RequestFault, RequestFaultError
 from .bodies import body_limit
 from .dependencies import Identity, IdentityDep
 from .wire_bodies import OBJECTS, TEXT, describe_request_body
-from .wire_routes import LONGEST_BODY, answer_exchange, make_route_class, parse_exchange
+from .wire_routes import LONGEST_BODY, answer_parsed_request, make_wire_route_class, parse_wire_request
 
 WIRE: Final = NativeCompletionWire()
 
-router: Final = APIRouter(prefix="/v1/complete", tags=["completions"], route_class=make_route_class(WIRE))
+router: Final = APIRouter(
+    prefix="/v1/complete", tags=["completions"], route_class=make_wire_route_class(WIRE)
+)
 
 
 @router.post("", openapi_extra=describe_request_body(model_group=TEXT, messages=OBJECTS))
 @body_limit(longest_body=LONGEST_BODY)
-async def create_plain_completion(request: Request, identity: IdentityDep) -> Response:
-    """Answer messages with the group of endpoints that ``model_group`` names.
+async def create_native_completion(request: Request, identity: IdentityDep) -> Response:
+    """Create a completion, in this service's own format, with the group of endpoints in ``model_group``.
 
     ``tenant_id`` names the tenant on whose behalf the call is made; by default the token's tenant. Only an
     admin of the operator may name another tenant.
     """
-    exchange = await parse_exchange(request, WIRE)
+    exchange = await parse_wire_request(request, WIRE)
     with _on_behalf_of(exchange.tenant_id, identity):
-        return await answer_exchange(exchange, request, WIRE)
+        return await answer_parsed_request(exchange, request, WIRE)
 
 
 def _on_behalf_of(tenant_id: str | None, identity: Identity) -> AbstractContextManager[Caller | None]:

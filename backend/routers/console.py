@@ -15,27 +15,27 @@ from fastapi.responses import RedirectResponse
 from backend.access import DataOwner
 from backend.agents.runner import AgentRunner
 from backend.console.views.agents import RunWithState as ToldRun
-from backend.console.views.agents import agents_view
-from backend.console.views.config import PAST, config_view
-from backend.console.views.conversations import conversations_view
-from backend.console.views.explain import ExplainQuestion, explain_view
-from backend.console.views.features import DAYS, FeatureFilter, features_view
-from backend.console.views.models import models_view
-from backend.console.views.now import now_view
-from backend.console.views.playground import playground_view
-from backend.console.views.requests import PAGE, request_view, requests_view
+from backend.console.views.agents import make_agents_view
+from backend.console.views.config import PAST, make_config_view
+from backend.console.views.conversations import make_conversations_view
+from backend.console.views.explain import ExplainQuestion, make_explain_view
+from backend.console.views.features import DAYS, FeatureFilter, make_features_view
+from backend.console.views.models import make_models_view
+from backend.console.views.now import make_now_view
+from backend.console.views.playground import make_playground_view
+from backend.console.views.requests import PAGE, make_request_view, make_requests_view
 from backend.console.views.signs import LocalModelStatus, ProcessFaults
-from backend.console.views.spend import ROWS, By, SpendSums, spend_view
+from backend.console.views.spend import ROWS, By, SpendSums, make_spend_view
 from backend.ledger.store import StoreUnreachableError
-from backend.ledger.usage import CrossSums, Dimension, GroupSums, UsagePeriod, UsageStore
-from backend.utils.llm.budgets import Balance
+from backend.ledger.usage import CombinationSums, Dimension, GroupSums, UsagePeriod, UsageStore
+from backend.utils.llm.budgets import BudgetBalance
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
 
 from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
-from .origins import base_url
-from .questions import ExplainQuery, FeaturesQuery, RequestsQuery, SpendQuery
-from .rendering import PRIVATE, PageRoute, can_see_whole_service, render_view
+from .origins import service_base_url
+from .questions import ExplainPageQuery, FeaturesPageQuery, RequestsPageQuery, SpendPageQuery
+from .rendering import PRIVATE, PageRoute, can_see_whole_service, render_page_or_json
 
 RECENT: Final = 20
 """How many conversations the page shows."""
@@ -63,61 +63,61 @@ async def show_status_page(request: Request, grant: GrantDep, services: Services
         _hours(services, at), _balances(services), services.compute_qos_info()
     )
     process = _process(services, database)
-    view = await asyncio.to_thread(now_view, qos, services.recent, process, hours, balances, at)
-    return await render_view(request, "now", view, user=grant.user_id)
+    view = await asyncio.to_thread(make_now_view, qos, services.recent, process, hours, balances, at)
+    return await render_page_or_json(request, "now", view, user=grant.user_id)
 
 
 @router.get("/features")
 async def show_features_page(
-    asked: Annotated[FeaturesQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
+    query: Annotated[FeaturesPageQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
     """Show which endpoint serves each feature, and each feature's recent statistics."""
     at = datetime.now(UTC)
     period = UsagePeriod.last_days(DAYS, at.date())
     days = await _crossed(services, ["feature", "day"], period)
     qos = await services.compute_qos_info()
-    wanted = FeatureFilter(asked.text.strip(), asked.only, asked.page)
-    view = await asyncio.to_thread(features_view, qos, services.recent, days, period, wanted, at)
-    return await render_view(request, "features", view, user=admin.user_id)
+    wanted = FeatureFilter(query.text.strip(), query.only, query.page)
+    view = await asyncio.to_thread(make_features_view, qos, services.recent, days, period, wanted, at)
+    return await render_page_or_json(request, "features", view, user=admin.user_id)
 
 
 @router.get("/explain")
 async def show_explain_page(
-    asked: Annotated[ExplainQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
+    query: Annotated[ExplainPageQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
     """Show which endpoint would serve a call now, and why. Nothing is sent to a provider."""
-    question, qos = asked.explain_question, await services.compute_qos_info()
+    question, qos = query.explain_question, await services.compute_qos_info()
     answer = await asyncio.to_thread(_explained, services, question) if question.feature else None
-    view = explain_view(
+    view = make_explain_view(
         question,
         answer,
         features=sorted(qos.features),
-        providers=sorted(name for name, one in qos.providers.items() if one.access == "key"),
-        base_url=base_url(request),
+        providers=sorted(name for name, provider in qos.providers.items() if provider.access == "key"),
+        base_url=service_base_url(request),
     )
-    return await render_view(request, "explain", view, user=admin.user_id)
+    return await render_page_or_json(request, "explain", view, user=admin.user_id)
 
 
 @router.get("/requests")
 async def show_requests_page(
-    asked: Annotated[RequestsQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
+    query: Annotated[RequestsPageQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
     """Show the latest calls that match the filter."""
-    if asked.call is not None:
-        return RedirectResponse(f"/requests/{quote(asked.call, safe='')}", status_code=303, headers=PRIVATE)
+    if query.call is not None:
+        return RedirectResponse(f"/requests/{quote(query.call, safe='')}", status_code=303, headers=PRIVATE)
     store = _ledger(services)
-    found = await store.search_requests(asked.usage_filter, limit=PAGE, before=asked.before)
+    found = await store.search_requests(query.usage_filter, limit=PAGE, before=query.before)
     qos = await services.compute_qos_info()
     models = sorted({endpoint for info in qos.features.values() for endpoint in info.chain})
-    view = requests_view(
+    view = make_requests_view(
         found,
-        asked.usage_filter,
-        asked.before,
+        query.usage_filter,
+        query.before,
         datetime.now(UTC),
         features=sorted(qos.features),
         models=models,
     )
-    return await render_view(request, "requests", view, user=admin.user_id)
+    return await render_page_or_json(request, "requests", view, user=admin.user_id)
 
 
 @router.get("/requests/{call}")
@@ -127,28 +127,30 @@ async def show_request_page(call: str, request: Request, admin: GrantDep, servic
     if found is None:
         raise HTTPException(404, "No call has this id. A call is here some moments after it ended.")
     qos = await services.compute_qos_info()
-    return await render_view(request, "request", request_view(found, qos.table_hash), user=admin.user_id)
+    return await render_page_or_json(
+        request, "request", make_request_view(found, qos.table_hash), user=admin.user_id
+    )
 
 
 @router.get("/spend")
 async def show_spend_page(
-    asked: Annotated[SpendQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
+    query: Annotated[SpendPageQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
     """Show what calls cost, and the balances of budgets."""
     today = datetime.now(UTC).date()
-    period = UsagePeriod.last_days(int(asked.days), today)
-    told, balances = await asyncio.gather(_told(services, asked.by, period), _balances(services))
-    view = await asyncio.to_thread(spend_view, asked.by, period, told, balances)
-    return await render_view(request, "spend", view, user=admin.user_id, days=int(asked.days))
+    period = UsagePeriod.last_days(int(query.days), today)
+    told, balances = await asyncio.gather(_told(services, query.by, period), _balances(services))
+    view = await asyncio.to_thread(make_spend_view, query.by, period, told, balances)
+    return await render_page_or_json(request, "spend", view, user=admin.user_id, days=int(query.days))
 
 
 @router.get("/config")
 async def show_config_page(request: Request, admin: GrantDep, services: ServicesDep) -> Response:
     """Show the feature table in force, which version of it each process uses, and its overrides."""
-    workers = await services.usage.list_workers() if services.usage else ()
-    kept = await services.overrides.list_recent(PAST) if services.overrides else None
-    view = config_view(await services.compute_qos_info(), workers, kept, datetime.now(UTC))
-    return await render_view(request, "config", view, user=admin.user_id)
+    workers = await services.usage.list_recent_workers() if services.usage else ()
+    kept = await services.overrides.list_recent_overrides(PAST) if services.overrides else None
+    view = make_config_view(await services.compute_qos_info(), workers, kept, datetime.now(UTC))
+    return await render_page_or_json(request, "config", view, user=admin.user_id)
 
 
 @router.get("/models")
@@ -157,16 +159,16 @@ async def show_models_page(request: Request, admin: GrantDep, services: Services
     today = datetime.now(UTC).date()
     used = await _used(services, "model", UsagePeriod.last_days(MONTH, today))
     qos, known = await services.compute_qos_info(), await asyncio.to_thread(services.facade.get_models)
-    view = models_view(known, qos.retirements, used, today)
-    return await render_view(request, "models", view, user=admin.user_id)
+    view = make_models_view(known, qos.retirements, used, today)
+    return await render_page_or_json(request, "models", view, user=admin.user_id)
 
 
 @router.get("/conversations")
 async def show_conversations_page(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
     """Show the user's latest conversations."""
     recent = await services.conversations.list_page(owner, limit=RECENT)
-    view = conversations_view(recent, base_url=base_url(request))
-    return await render_view(request, "conversations", view, user=owner.user_id)
+    view = make_conversations_view(recent, base_url=service_base_url(request))
+    return await render_page_or_json(request, "conversations", view, user=owner.user_id)
 
 
 @router.get("/agents")
@@ -181,18 +183,18 @@ async def show_agents_page(
     The confirmation with the id ``whole`` is shown in full.
     """
     runner, mine = services.agents, DataOwner(owner.user_id, owner.tenant_id)
-    pending = await runner.gate.list_pending(mine, PENDING) if runner else ()
+    pending = await runner.gate.list_pending_confirmations(mine, PENDING) if runner else ()
     runs = await _runs(runner, mine) if runner else ()
     known = list(runner.agents) if runner else None
-    view = agents_view(known, pending, runs, datetime.now(UTC), whole)
-    return await render_view(request, "agents", view, user=owner.user_id)
+    view = make_agents_view(known, pending, runs, datetime.now(UTC), whole)
+    return await render_page_or_json(request, "agents", view, user=owner.user_id)
 
 
 @router.get("/playground")
 async def show_playground_page(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
     """Show a chat in which the user can try a feature."""
-    view = playground_view(await services.compute_qos_info(), base_url=base_url(request))
-    return await render_view(request, "playground", view, user=owner.user_id)
+    view = make_playground_view(await services.compute_qos_info(), base_url=service_base_url(request))
+    return await render_page_or_json(request, "playground", view, user=owner.user_id)
 
 
 async def _runs(runner: AgentRunner, owner: DataOwner) -> Sequence[ToldRun]:
@@ -228,7 +230,7 @@ def _explained(services: Services, question: ExplainQuestion) -> dict[str, Any] 
 
 def _process(services: Services, database: str | None) -> ProcessFaults:
     model, spool = services.local_model, services.spool
-    figures = spool and spool.figures
+    figures = spool and spool.stats
     return ProcessFaults(
         database=database,
         failing=services.background.failing_tasks,
@@ -238,7 +240,7 @@ def _process(services: Services, database: str | None) -> ProcessFaults:
     )
 
 
-async def _hours(services: Services, at: datetime) -> tuple[Sequence[CrossSums] | None, str | None]:
+async def _hours(services: Services, at: datetime) -> tuple[Sequence[CombinationSums] | None, str | None]:
     """The sums of the last days by endpoint and hour; or why they cannot be read, because this page is needed in such times, too."""
     if services.usage is None:
         return None, None
@@ -249,7 +251,7 @@ async def _hours(services: Services, at: datetime) -> tuple[Sequence[CrossSums] 
         return None, await services.database.find_fault() or "storage_unavailable"
 
 
-async def _balances(services: Services) -> Sequence[Balance]:
+async def _balances(services: Services) -> Sequence[BudgetBalance]:
     """The counters of budgets; none if they cannot be read."""
     try:
         return await services.budgets.list_balances() if services.budgets else ()
@@ -274,7 +276,9 @@ async def _used(services: Services, by: Dimension, period: UsagePeriod) -> Seque
     return await services.usage.sum_by_dimension(by, period) if services.usage else ()
 
 
-async def _crossed(services: Services, by: Sequence[Dimension], period: UsagePeriod) -> Sequence[CrossSums]:
+async def _crossed(
+    services: Services, by: Sequence[Dimension], period: UsagePeriod
+) -> Sequence[CombinationSums]:
     return await services.usage.sum_by_combination(by, period) if services.usage else ()
 
 

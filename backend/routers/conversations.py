@@ -7,7 +7,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 
 from backend.conversations.creation import CreationRequest
-from backend.conversations.store import Conversation, ConversationPage, InvalidCursorError, Summary
+from backend.conversations.store import (
+    Conversation,
+    ConversationPage,
+    ConversationSummary,
+    InvalidCursorError,
+)
 from backend.conversations.transcript import Transcript
 
 from .bodies import body_limit
@@ -40,7 +45,7 @@ async def read_idempotency_key(
 
     Raises:
         HTTPException: The header is malformed or repeated (400). If it were ignored, a repeated request
-            could be paid twice.
+            would call the models, and cost money, again.
     """
     came = request.headers.getlist(IDEMPOTENCY_KEY)
     if not came:
@@ -55,7 +60,7 @@ async def read_idempotency_key(
 
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     202: {
-        "model": Summary,
+        "model": ConversationSummary,
         "description": "Made and kept, and not yet stored: the database is busy. It is found where `Location` says.",
     },
     400: {"description": "`Idempotency-Key` is none."},
@@ -71,18 +76,18 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-@router.post("", status_code=201, response_model=Summary, responses=_RESPONSES)
+@router.post("", status_code=201, response_model=ConversationSummary, responses=_RESPONSES)
 @body_limit(longest_body=LONGEST_TRANSCRIPT)
 async def create_conversation(
     transcript: Transcript,
     response: Response,
     identity: IdentityDep,
     services: ServicesDep,
-    key: Annotated[str | None, Depends(read_idempotency_key)],
+    idempotency_key: Annotated[str | None, Depends(read_idempotency_key)],
 ) -> Conversation:
-    """Process a transcript and store the conversation. Failed steps are named in ``errors``."""
+    """Process a transcript and store the resulting conversation. Steps that failed are listed in ``errors``."""
     order = CreationRequest(
-        transcript, identity.owner, services.facade.get_llm, services.is_served_by_demo, key
+        transcript, identity.owner, services.facade.get_llm, services.is_served_by_demo, idempotency_key
     )
     created = await services.creation.create(order)
     response.status_code = 201 if created.is_stored else 202
@@ -93,7 +98,7 @@ async def create_conversation(
 @router.get("/{conversation_id}", response_model=Conversation)
 async def read_conversation(conversation_id: str, identity: IdentityDep, services: ServicesDep) -> Response:
     """Return a conversation with its transcript, which can be several megabytes long."""
-    found = await find_conversation(services, identity, conversation_id)
+    found = await get_conversation_or_404(services, identity, conversation_id)
     return Response(await asyncio.to_thread(found.model_dump_json), media_type="application/json")
 
 
@@ -114,10 +119,10 @@ async def list_conversations(
         raise HTTPException(422, "cursor: pass a next_cursor as it was given out, or none.") from error
 
 
-async def find_conversation(
+async def get_conversation_or_404(
     services: ServicesDep, identity: IdentityDep, conversation_id: str
 ) -> Conversation:
-    """Read a conversation of the user by its id.
+    """Return the user's conversation with the given id.
 
     Raises:
         HTTPException: The conversation does not exist or belongs to another user (404 in both cases).

@@ -1,9 +1,8 @@
 """FastAPI dependencies of the routes: the application's services, and who makes the request.
 
-`identify` authenticates every caller, over HTTP and WebSocket alike. It returns an `Identity`, and keeps
-its caller in the context variable until the response has been sent, streams included. It must be
-asynchronous: FastAPI runs a synchronous dependency in a thread, and context variables set there are
-lost.
+`identify_caller` authenticates every caller, over HTTP and WebSocket alike. It keeps the caller in a
+context variable until the response has been sent, streams included. It must be asynchronous: FastAPI
+runs a synchronous dependency in a thread, and context variables set there are lost.
 """
 
 import asyncio
@@ -21,18 +20,18 @@ from starlette.requests import HTTPConnection
 
 from backend.access import SCOPES, DataOwner, Grant, TokenManager
 from backend.agents.runner import AgentRunner
-from backend.background import BackgroundRunner
+from backend.background import BackgroundTaskRunner
 from backend.budgets import BudgetManager
 from backend.conversations.creation import ConversationCreator
 from backend.conversations.store import ConversationStore
 from backend.keys.keychain import Keychain
-from backend.keys.rate_limit import KeyCheckRateLimit
+from backend.keys.rate_limit import KeyCheckRateLimiter
 from backend.keys.request_keys import RequestKeys
 from backend.ledger.usage import UsageStore
 from backend.local_model import State
 from backend.metrics import AttemptMetrics
 from backend.overrides import OverrideManager
-from backend.recent import RecentAttempts
+from backend.recent import RecentAttemptStats
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.diagnostics.models import ModelInfo
 from backend.utils.llm.diagnostics.qos import QosInfo
@@ -54,23 +53,22 @@ _PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
 
 
 class TokenLookup(Protocol):
-    """Looks up the rights of an access token, for requests of programs and for logins of browsers."""
+    """Looks up the rights that an access token gives, when a program sends a request or a browser logs in."""
 
-    async def find_grant(self, plain: str) -> Grant | None:
-        """Find the rights of the token with the plain text ``plain``; None if it is unknown, expired or revoked."""
+    async def find_grant(self, plain_token: str) -> Grant | None:
+        """Return the rights that the token gives; None if it is unknown, expired or revoked."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchTokenLookup:
-    """Looks up access tokens, and accepts an extra token of the first user until the process ends.
+    """A `TokenLookup` that also accepts the launch token, which is valid until the process ends.
 
-    The command that starts the service knows the extra token, and can use it at once, for example to send
-    the sample conversation.
+    The command that starts the service makes the launch token, for example to send the sample conversation.
 
     Attributes:
-        plain: The extra token in plain text.
-        user_id: The first user.
+        plain: The launch token in plain text.
+        user_id: The first user, in whose name the launch token acts.
         others: Looks up all other tokens.
     """
 
@@ -78,18 +76,18 @@ class LaunchTokenLookup:
     user_id: str
     others: TokenLookup
 
-    async def find_grant(self, plain: str) -> Grant | None:
-        """Find the rights of the token ``plain``: every scope for the extra token, else those of the stored token.
+    async def find_grant(self, plain_token: str) -> Grant | None:
+        """Return every scope if ``plain_token`` is the launch token, else the rights of the stored token.
 
-        None if ``plain`` is neither. See `TokenLookup.find_grant`.
+        None if the token is unknown. See `TokenLookup.find_grant`.
         """
-        if secrets.compare_digest(plain.encode(errors="surrogatepass"), self.plain.encode()):
+        if secrets.compare_digest(plain_token.encode(errors="surrogatepass"), self.plain.encode()):
             return Grant(self.user_id, scopes=frozenset(SCOPES))
-        return await self.others.find_grant(plain)
+        return await self.others.find_grant(plain_token)
 
 
-class Explanation(Protocol):
-    """Explains where a call would be routed and why. Returned by `LLMFacade.explain`."""
+class RoutingExplanation(Protocol):
+    """Explains which endpoint would serve a call, and why. Returned by `LLMFacade.explain`."""
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as a dict for the JSON response."""
@@ -109,7 +107,7 @@ class LLMFacade(ChatModelRegistry, Protocol):
         ...
 
     def declared_needs(self, feature: str) -> Needs:
-        """What every call of ``feature`` needs of a model, such as tool calling, as the feature table declares it."""
+        """What the feature table says that every call of ``feature`` needs of a model, such as tool calling."""
         ...
 
     def explain(
@@ -119,8 +117,8 @@ class LLMFacade(ChatModelRegistry, Protocol):
         caller: Caller | None = None,
         needs: Needs | None = None,
         balances: bool = True,
-    ) -> Explanation:
-        """Explain where a call of ``feature`` would be routed now, and why. Nothing is sent to a provider.
+    ) -> RoutingExplanation:
+        """Explain which endpoint would serve a call of ``feature`` now, and why. Nothing is sent to a provider.
 
         Args:
             feature: The feature that would be called.
@@ -135,7 +133,7 @@ class LLMFacade(ChatModelRegistry, Protocol):
         ...
 
     def fault_of(self, base_url: str) -> str | None:
-        """Why ``base_url`` is not allowed as an endpoint of a user's own; None if it is allowed."""
+        """Return why a user may not enrol an endpoint at ``base_url``; None if the user may."""
         ...
 
 
@@ -160,7 +158,7 @@ class SpoolStatsView(Protocol):
 
     @property
     def fault(self) -> str | None:
-        """Why records cannot be written to disk now; None if they can."""
+        """Why records cannot be written to disk now; None if the spool works."""
         ...
 
 
@@ -168,13 +166,13 @@ class SpoolView(Protocol):
     """The spool, a folder on disk where records of attempts wait to be written into the database."""
 
     @property
-    def figures(self) -> SpoolStatsView:
+    def stats(self) -> SpoolStatsView:
         """The current counters of the spool in this process."""
         ...
 
 
 class LocalModelView(Protocol):
-    """The built-in local model as pages and health checks see it."""
+    """What pages and health checks show of the built-in local model."""
 
     @property
     def label(self) -> str:
@@ -188,7 +186,7 @@ class LocalModelView(Protocol):
 
     @property
     def reason(self) -> str | None:
-        """What the operator can do about a model that has failed; None if it has not failed."""
+        """What the operator can do if the model has failed or does not answer; None in every other state."""
         ...
 
 
@@ -217,15 +215,14 @@ class Services:
         budgets: Reads and changes the budgets; None if ``facade`` is no `Patchbay`.
         responder_sources: Further sources of models that a request may name, besides features and groups.
         agents: Runs agents; None if the service has none.
-        recent: The statistics of the last 15 minutes.
+        recent: The statistics of the attempts of the last 15 minutes.
         spool: The folder on disk to which records of attempts are written first; None without one.
-        given_tokens: Issues and revokes access tokens; None if that is not possible here.
-        has_own_weights: Whether the local model is a file of the operator's instead of the built-in demo
-            model.
-        rate_limit: Limits how often a user may have a key checked.
+        given_tokens: Issues, lists and revokes access tokens; None if that is not possible here.
+        has_own_weights: Whether the local model is the operator's own file, not the built-in demo model.
+        rate_limit: Limits how often users may have their keys checked.
         rates: Enforces the rate limits of access tokens.
         readiness: Computes the report for the readiness check.
-        long_bodies: Lets one long request body at a time be parsed.
+        long_bodies: The semaphore that lets only one long request body be parsed at a time.
     """
 
     conversations: ConversationStore
@@ -236,31 +233,31 @@ class Services:
     keychain: Keychain
     database: DatabaseCheck
     local_model: LocalModelView | None = None
-    background: BackgroundRunner = field(default_factory=BackgroundRunner)
+    background: BackgroundTaskRunner = field(default_factory=BackgroundTaskRunner)
     metrics: AttemptMetrics = field(default_factory=AttemptMetrics)
     overrides: OverrideManager | None = None
     usage: UsageStore | None = None
     budgets: BudgetManager | None = None
     responder_sources: tuple[ResponderSource, ...] = ()
     agents: AgentRunner | None = None
-    recent: RecentAttempts = field(default_factory=RecentAttempts)
+    recent: RecentAttemptStats = field(default_factory=RecentAttemptStats)
     spool: SpoolView | None = None
     given_tokens: TokenManager | None = None
     has_own_weights: bool = False
-    rate_limit: KeyCheckRateLimit = field(default_factory=KeyCheckRateLimit)
+    rate_limit: KeyCheckRateLimiter = field(default_factory=KeyCheckRateLimiter)
     rates: TokenRateLimiter = field(default_factory=TokenRateLimiter)
     readiness: ReadinessChecker = field(default_factory=ReadinessChecker)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
 
     @property
     def responders(self) -> ResponderRegistry:
-        """Finds the feature, the group or the model of `responder_sources` that answers to a model name."""
+        """Finds what answers to a model name: a feature, a group, or a model of ``responder_sources``."""
         return ResponderRegistry(self.facade, self.responder_sources)
 
     async def compute_qos_info(self) -> QosInfo:
-        """Compute the feature table in force with the health of its endpoints, in a thread.
+        """Return the feature table in force, with the current health of its endpoints.
 
-        Takes about 30 ms per thousand features, because every feature is routed.
+        Runs in a thread, because routing all features takes about 30 ms per thousand.
         """
         return await asyncio.to_thread(self.facade.get_qos_info)
 
@@ -276,12 +273,12 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who makes the request.
+    """The user who makes a request, with the rights and keys that the request may use.
 
     Attributes:
         grant: The rights of the request's access token or browser session.
         caller: The `Caller` for LLM calls, with the user's own keys.
-        request_keys: The user's keys that this request may use.
+        request_keys: The user's own keys that this request may use.
     """
 
     grant: Grant
@@ -300,7 +297,7 @@ class Identity:
 
 
 class UnauthenticatedError(HTTPException):
-    """The request has no access token or session, or an invalid one: status 401."""
+    """The request has no valid access token or session: status 401."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -318,8 +315,7 @@ def get_services(connection: HTTPConnection) -> Services:
 async def get_services_async(connection: HTTPConnection) -> Services:
     """Return the `Services` of the application, as a FastAPI dependency.
 
-    Unlike `get_services` it is asynchronous, because FastAPI runs every synchronous dependency in a thread,
-    which costs time.
+    It is asynchronous, because FastAPI would run the synchronous `get_services` in a thread each time.
     """
     return get_services(connection)
 
@@ -334,7 +330,7 @@ class ForbiddenError(HTTPException):
 async def authenticate(connection: HTTPConnection) -> Grant:
     """Find the rights of the request's access token or session. A FastAPI dependency.
 
-    However often it is called, a request is looked up and counted for its token's rate limit only once.
+    Further calls for the same request reuse the result, and do not count against the rate limit.
 
     Raises:
         UnauthenticatedError: The request has no valid token or session.
@@ -352,16 +348,14 @@ async def authenticate(connection: HTTPConnection) -> Grant:
 
 
 async def authorize(connection: HTTPConnection) -> None:
-    """Refuse the request unless its token may use the route, as `access.ROUTES` says.
+    """Raise an error unless the request's token may use the route, by the rules in `access.ROUTES`.
 
-    A dependency of all routes.
-
-    The check happens before the request body is read.
+    A FastAPI dependency of all routes, which runs before the request body is read.
 
     Raises:
         UnauthenticatedError: The route needs a token, and the request has no valid one.
         TooManyRequestsError: The token exceeds its rate limit.
-        ForbiddenError: The token may not use the route, or the route has no row in the table.
+        ForbiddenError: The token may not use the route, or `access.ROUTES` has no rule for the route.
     """
     row = find_route_access(connection)
     if row is not None and row.scopes is None:
@@ -377,8 +371,8 @@ async def authorize(connection: HTTPConnection) -> None:
         raise ForbiddenError("This is not of your tenant alone, so no token of a tenant may do it.")
 
 
-async def get_owner(connection: HTTPConnection) -> DataOwner:
-    """The user who makes the request, as the owner of stored data. A FastAPI dependency.
+async def get_data_owner(connection: HTTPConnection) -> DataOwner:
+    """Return the user and tenant of the request, as the owner of stored data. A FastAPI dependency.
 
     Raises:
         UnauthenticatedError: The request has no valid token or session.
@@ -387,16 +381,14 @@ async def get_owner(connection: HTTPConnection) -> DataOwner:
     return (await authenticate(connection)).owner
 
 
-async def identify(connection: HTTPConnection) -> AsyncIterator[Identity]:
+async def identify_caller(connection: HTTPConnection) -> AsyncIterator[Identity]:
     """Authenticate the request, and make its user the caller of all LLM calls until the response is sent.
 
-    A FastAPI dependency.
-
-    The `Caller`, with the user's own keys, is set in a context variable, so that LLM calls find it.
+    A FastAPI dependency. It sets the `Caller`, with the user's own keys, in a context variable.
 
     Raises:
         UnauthenticatedError: There is no valid token.
-        HTTPException: A header with a key names no provider, or a provider twice.
+        HTTPException: A key header does not name a provider, or two key headers name the same provider.
         KeyNotEnrolledError: The user has not enrolled a key that the request supplies.
     """
     services, grant = get_services(connection), await authenticate(connection)
@@ -407,13 +399,13 @@ async def identify(connection: HTTPConnection) -> AsyncIterator[Identity]:
         with use_caller(caller):
             yield Identity(grant, caller, request_keys)
     finally:
-        await services.keychain.release(request_keys)
+        await services.keychain.release_request_keys(request_keys)
 
 
 GrantDep = Annotated[Grant, Depends(authenticate)]
-OwnerDep = Annotated[DataOwner, Depends(get_owner)]
+OwnerDep = Annotated[DataOwner, Depends(get_data_owner)]
 ServicesDep = Annotated[Services, Depends(get_services_async)]
-IdentityDep = Annotated[Identity, Depends(identify)]
+IdentityDep = Annotated[Identity, Depends(identify_caller)]
 
 
 async def _grant(connection: HTTPConnection, services: Services) -> Grant | None:
@@ -427,7 +419,7 @@ async def _grant(connection: HTTPConnection, services: Services) -> Grant | None
 
 
 async def find_session_grant(connection: HTTPConnection, services: Services) -> Grant | None:
-    """Find the rights of the browser session, by the request's cookie; None if there is no valid session."""
+    """Find the rights of the browser session in the request's cookie; None if there is no valid session."""
     plain = read_session_cookie(connection)
     return await services.sessions.find_grant(plain) if plain else None
 
@@ -438,7 +430,7 @@ def _caller(grant: Grant, keys: Mapping[str, SecretStr]) -> Caller:
             user_id=grant.user_id,
             tenant_id=grant.tenant_id or None,
             keys=keys,
-            budgets=grant.token_budgets(),
+            budgets=grant.access_token_budgets(),
         )
     except ValidationError as error:
         raise HTTPException(400, f"{KEY_HEADER}*: {error.errors()[0]['msg']}.") from None

@@ -9,7 +9,7 @@ from starlette.types import Receive
 
 
 class DisconnectedClientError(HTTPException):
-    """The client has disconnected before it was answered."""
+    """The client disconnected before it was answered: status 400."""
 
     def __init__(self) -> None:
         super().__init__(400, "The client went away before there was an answer.")
@@ -19,7 +19,7 @@ class DisconnectedClientError(HTTPException):
 async def cancel_on_disconnect(receive: Receive) -> AsyncIterator[None]:
     """Cancel the body of the ``async with`` statement if the client disconnects.
 
-    The request body must have been read before, because this reads from ``receive``.
+    Read the whole request body before, because this consumes further messages of ``receive``.
 
     Raises:
         DisconnectedClientError: The client has disconnected.

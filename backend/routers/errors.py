@@ -18,7 +18,7 @@ from backend.database.faults import is_database_unavailable
 from backend.ledger.store import StoreUnreachableError
 from backend.utils.llm.errors import LLMError, UnknownFeatureError
 
-from .bodies import AuthenticationFailureError
+from .bodies import AuthenticationUnavailableError
 from .json_model import InvalidBodyError
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ INTERNAL: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class ErrorDescription:
-    """An error as it is described to a client: the HTTP status, the JSON object and further headers."""
+    """What a client is told about an error: the HTTP status, the JSON object and further headers."""
 
     status: int
     error: Mapping[str, Any]
@@ -63,7 +63,7 @@ async def respond_to_error(_: Request, error: Exception) -> JSONResponse:
 
 
 def _what_was_raised(error: Exception) -> Exception:
-    cause = error.__cause__ if isinstance(error, AuthenticationFailureError) else None
+    cause = error.__cause__ if isinstance(error, AuthenticationUnavailableError) else None
     return cause if isinstance(cause, Exception) else error
 
 

@@ -35,17 +35,17 @@ STOPPING_EVENT: Final = "stopping_event"
 PING: Final = b": ping\n\n"
 
 
-class EventStream(Response):
+class EventStreamResponse(Response):
     """A response that streams server-sent events, sends keep-alives, and stops when the client disconnects.
 
-    The generator ``events`` is closed after its last event, or when the client disconnects. An exception in
-    it aborts the connection, so it should yield errors as events instead.
+    The generator ``events`` is closed after its last event or a disconnect. If it raises, the connection is
+    aborted, so it should yield an error as an event instead.
 
     Args:
         events: Yields one or several complete, encoded events at a time.
         status_code: The HTTP status.
         headers: Further headers.
-        stopping: The last event to send if the server stops; None for an event named ``error``.
+        stopping: The last event to send if the server stops; by default an event named ``error``.
         ping: The keep-alive to send; by default a comment.
         ping_seconds: Seconds without an event after which a keep-alive is sent.
     """
@@ -83,8 +83,8 @@ class EventStream(Response):
                 _writing(send, start, self._ping, self._ping_seconds) as writer,
                 cancel_on_disconnect(receive),
             ):
-                async for some in self._events:
-                    await writer.write(some)
+                async for data in self._events:
+                    await writer.write(data)
                 writer.end()
         except DisconnectedClientError:
             return

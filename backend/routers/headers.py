@@ -19,8 +19,8 @@ KEY_HEADER: Final = "x-byok-"
 """The prefix of a header with a user's key; the provider's name follows."""
 
 
-class KeyRemovalMiddleware:
-    """ASGI middleware that deletes users' own keys from the request headers once the request is answered.
+class UserKeyRemovalMiddleware:
+    """ASGI middleware that deletes users' own keys from the request headers after the response.
 
     It has to be the outermost middleware, because inner middleware may pass on a copy of the headers.
     """
@@ -39,7 +39,7 @@ class KeyRemovalMiddleware:
 
 
 class SecurityHeadersMiddleware:
-    """ASGI middleware that adds `SECURITY_HEADERS` to each response, and forbids caching it.
+    """ASGI middleware that adds `SECURITY_HEADERS` to each response, and by default forbids caching it.
 
     Does not buffer streams.
     """

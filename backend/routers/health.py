@@ -25,11 +25,11 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request, services: ServicesDep, response: Response) -> dict[str, Any]:
-    """Report whether the service can serve requests; 503 if it cannot.
+    """Report whether the service can serve requests; status 503 if it cannot.
 
-    It can if the database can be read and written, if at least one feature can be served with somebody's
-    key, and if the server is not about to stop. Endpoints on cooldown still count. Missing configuration is
-    listed, but does not make the service unready.
+    It can if the database can be read and written, at least one feature can be served with somebody's key,
+    and the server is not about to stop. Endpoints on cooldown count as able to serve. Missing configuration
+    is listed, but does not make the service unready.
     """
     if request.app.state.stop.is_leaving:
         response.status_code = 503
@@ -40,7 +40,7 @@ async def readyz(request: Request, services: ServicesDep, response: Response) ->
     if fault is not None:
         response.status_code = 503
         return {"error": BUSY | {"reason": fault}}
-    if lacks.can_serve_nothing:
+    if lacks.is_out_of_service:
         response.status_code = 503
         return {"error": {**NO_FEATURE, "reason": "no_feature"}}
     model = services.local_model

@@ -26,11 +26,9 @@ _NOT_JSON: Final = {
 
 
 class JsonRoute(APIRoute):
-    """A FastAPI route class that limits the size and nesting of JSON bodies, and validates them.
+    """A FastAPI route class that checks the size and nesting of JSON bodies before it validates them.
 
-    A long body is validated in a thread.
-
-    The endpoint gets the validated model as usual.
+    The endpoint gets the validated model as usual. Long bodies are validated in a thread.
     """
 
     @override

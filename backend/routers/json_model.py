@@ -36,9 +36,8 @@ class InvalidBodyError(HTTPException):
 class JsonBodyValidator:
     """Parses and strictly validates JSON bodies with a pydantic model, with little memory for long lists.
 
-    The items of the list are validated last, in several pieces. So an invalid field beside the list is
-    reported before the items are read, only one piece is held twice in memory, and other threads run between
-    two pieces.
+    A long list is validated last, in several pieces. So errors in other fields are reported first, only one
+    piece at a time is in memory twice, and other threads can run between two pieces.
     """
 
     def __init__(self, wanted: Any) -> None:
@@ -46,7 +45,7 @@ class JsonBodyValidator:
         self._lists = _lists_of(wanted)
 
     def parse_body(self, body: bytes) -> Any:
-        """Parse and validate ``body``, and return the model.
+        """Parse and validate ``body``, and return it as an instance of the pydantic model.
 
         Raises:
             InvalidBodyError: The body is invalid. The error contains names of fields but no values.

@@ -29,14 +29,11 @@ _OBJECT, _LIST, _COLON = b"{[:"
 
 
 class JsonShapeError(ValueError):
-    """A JSON body exceeds a limit, such as the number of values or of nesting levels.
-
-    The message names the limit.
-    """
+    """A JSON body exceeds a limit, such as the number of values. The message names the limit."""
 
 
 class JsonShape:
-    """The outline of a JSON body: checks the number of values and nesting levels, and finds its only list.
+    """Checks size and nesting of a JSON body without parsing it, and finds the one list that it may contain.
 
     Raises:
         JsonShapeError: The body exceeds a limit.
@@ -58,11 +55,11 @@ class JsonShape:
             raise JsonShapeError(f"has more than {SMALL} bytes beside a list")
 
     def without_long_list(self, body: bytes) -> bytes:
-        """Return ``body``, a JSON text, with an empty list in place of its list. Unchanged if it has no list."""
+        """Return ``body`` with its list replaced by an empty list; unchanged if it has no list."""
         return body if self._begin is None else body[: self._begin] + body[self._end or len(body) :]
 
     def split_long_list(self, body: bytes) -> Iterator[bytes]:
-        """Cut the list of ``body`` into several shorter JSON lists.
+        """Split the list of ``body`` into several shorter JSON lists.
 
         All of them are valid JSON if, and only if, the whole list is.
         """

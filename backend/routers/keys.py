@@ -14,7 +14,7 @@ from backend.keys.check import Verdict, check_key
 from backend.keys.errors import KeyNotFoundError, UnknownProviderError
 from backend.keys.problem import KeyProblem, Reason
 from backend.keys.store import KeyVersion
-from backend.keys.vault import OwnServer
+from backend.keys.vault import OwnEndpointConfig
 from backend.utils.llm.caller import BaseUrl, ModelName
 from backend.utils.llm.errors import OwnEndpointError
 from backend.utils.llm.model_config import OWN
@@ -78,7 +78,7 @@ class KeyProblemView(BaseModel):
 
     @classmethod
     def from_problem(cls, problem: KeyProblem) -> "KeyProblemView":
-        """Make a view of what the user may see of ``problem``."""
+        """Make the view of ``problem``, with only what the user may see."""
         return cls(**problem._asdict())
 
 
@@ -109,7 +109,7 @@ class KeyView(BaseModel):
 
     @classmethod
     def from_key(cls, key: KeyVersion) -> "KeyView":
-        """Make a view of what the user may see of ``key``, without the key itself."""
+        """Make the view of ``key``, without the key itself."""
         return cls(
             provider=key.place.provider,
             base_url=key.place.server and key.place.server.base_url,
@@ -134,7 +134,7 @@ class HouseFallbackChoice(BaseModel):
     """Whether the operator may pay for a user's calls if the user's own keys cannot serve them.
 
     Attributes:
-        house_fallback: True to allow it, for the features whose row of the table allows it, too.
+        house_fallback: Whether the user allows this. The feature's row of the table must allow it, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -193,17 +193,15 @@ async def read_provider_keys(provider: str, owner: OwnerDep, services: ServicesD
 async def enrol_own_endpoint(
     enrolment: OwnEndpointEnrolment, owner: OwnerDep, services: ServicesDep
 ) -> KeyView:
-    """Enrol an endpoint of the user's own, with its key.
+    """Enrol an endpoint of the user's own, with its key, in place of a previous one.
 
-    It serves the user's calls instead of providers with the user's keys.
-
-    A previous endpoint of the user's own is replaced.
+    The endpoint serves the user's calls instead of the providers that the user has keys for.
     """
     if fault := services.facade.fault_of(enrolment.base_url):
         raise OwnEndpointError(f"An endpoint of your own cannot be used there: {fault}.")
-    server = OwnServer(enrolment.base_url, enrolment.model)
+    server = OwnEndpointConfig(enrolment.base_url, enrolment.model)
     kept = await services.keychain.enrol_own_endpoint(
-        owner, server, enrolment.key, keep=enrolment.store, overlap=enrolment.overlap_period
+        owner, server, enrolment.key, store_key=enrolment.store, overlap=enrolment.overlap_period
     )
     return KeyView.from_key(kept)
 
@@ -217,8 +215,8 @@ async def enrol_key(
     known = sorted(name for name, row in rows.items() if row.access != "embedded")
     if provider not in known:
         raise UnknownProviderError([*known, OWN])
-    kept = await services.keychain.enrol(
-        owner, provider, enrolment.key, keep=enrolment.store, overlap=enrolment.overlap_period
+    kept = await services.keychain.enrol_key(
+        owner, provider, enrolment.key, store_key=enrolment.store, overlap=enrolment.overlap_period
     )
     return KeyView.from_key(kept)
 
@@ -229,7 +227,7 @@ async def delete_key(provider: str, owner: OwnerDep, services: ServicesDep) -> R
 
     New requests can no longer use them.
     """
-    await services.keychain.remove(owner, provider)
+    await services.keychain.remove_key(owner, provider)
     return Response(status_code=204)
 
 
@@ -243,10 +241,10 @@ async def check_user_key(
     """
     if provider not in identity.request_keys.keys:
         raise KeyNotFoundError
-    services.rate_limit.admit(owner)
+    services.rate_limit.count_check(owner)
     check = await check_key(
-        services.facade, identity.request_keys.restrict_to(provider).apply_to(identity.caller)
+        services.facade, identity.request_keys.restrict_to_provider(provider).apply_to(identity.caller)
     )
     return KeyCheckResult(
-        provider=provider, verdict=check.verdict, message=check.sentence, endpoint=check.endpoint
+        provider=provider, verdict=check.verdict, message=check.message, endpoint=check.endpoint
     )

@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
 
-from .dependencies import IdentityDep, ServicesDep, identify
+from .dependencies import IdentityDep, ServicesDep, identify_caller
 from .own_plan import redact_explanation
 
 
-class CallNeeds(BaseModel):
-    """The query parameters that say what a call to explain needs of a model.
+class CallNeedsQuery(BaseModel):
+    """The query parameters of a request to explain a call: what the call needs of a model.
 
-    A missing parameter means what the feature declares.
+    For a missing parameter, what the feature table declares for the feature is used.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -32,7 +32,7 @@ class CallNeeds(BaseModel):
     conversation: str | None = Field(None, max_length=200, description="What the call belongs to.")
 
 
-router: Final = APIRouter(prefix="/v1/llm", tags=["llm"], dependencies=[Depends(identify)])
+router: Final = APIRouter(prefix="/v1/llm", tags=["llm"], dependencies=[Depends(identify_caller)])
 
 
 @router.get("/qos")
@@ -43,7 +43,7 @@ async def read_qos_info(services: ServicesDep) -> QosInfo:
 
 @router.get("/explain/{feature}")
 async def explain_route(
-    feature: str, services: ServicesDep, identity: IdentityDep, wanted: Annotated[CallNeeds, Query()]
+    feature: str, services: ServicesDep, identity: IdentityDep, query: Annotated[CallNeedsQuery, Query()]
 ) -> dict[str, Any]:
     """Explain which endpoint would serve a call of ``feature`` by this user now, and why.
 
@@ -54,18 +54,18 @@ async def explain_route(
     feature table.
     """
     given = {
-        "tools": wanted.tools,
-        "structured_output": wanted.structured,
-        "images": wanted.images,
-        "audio": wanted.audio,
-        "video": wanted.video,
-        "pdf": wanted.pdf,
-        "tokens": wanted.tokens,
+        "tools": query.tools,
+        "structured_output": query.structured,
+        "images": query.images,
+        "audio": query.audio,
+        "video": query.video,
+        "pdf": query.pdf,
+        "tokens": query.tokens,
     }
     said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     needs = services.facade.declared_needs(feature)._replace(**said)
     caller = current_caller()
-    if wanted.conversation is not None:
-        caller = caller.model_copy(update={"conversation_id": wanted.conversation})
+    if query.conversation is not None:
+        caller = caller.model_copy(update={"conversation_id": query.conversation})
     work = partial(services.facade.explain, feature, caller=caller, needs=needs)
     return redact_explanation(identity.grant, (await asyncio.to_thread(work)).as_dict())

@@ -17,24 +17,24 @@ _PORT: Final = re.compile(r":(\d{1,5})$")
 
 
 class BrowserSessions(Protocol):
-    """Starts, looks up and ends browser sessions. A session cookie's value does not work as an access token."""
+    """Starts, looks up and ends browser sessions. A session cookie is no access token."""
 
     async def open_session(self, user_id: str, token_id: str | None = None) -> str:
         """Start a session of the user, and return the value of its cookie.
 
         Args:
             user_id: The user who logs in.
-            token_id: The access token with which the user logs in. The session ends when it is revoked; None for
-                no token.
+            token_id: The id of the access token with which the user logs in; None for no token. When the token
+                is revoked, the session ends.
         """
         ...
 
-    async def find_grant(self, plain: str) -> Grant | None:
-        """Find the rights of the session with the cookie value ``plain``; None if it is unknown or has ended."""
+    async def find_grant(self, cookie_value: str) -> Grant | None:
+        """Return the rights of the session with this cookie; None if the session is unknown or has ended."""
         ...
 
-    async def end_session(self, plain: str) -> None:
-        """End the session with the cookie value ``plain``. Does nothing if there is no such session."""
+    async def end_session(self, cookie_value: str) -> None:
+        """End the session with the given cookie. Does nothing if there is no such session."""
         ...
 
 
@@ -51,7 +51,7 @@ def session_cookie_name(connection: HTTPConnection) -> str:
 
 
 def is_https(connection: HTTPConnection) -> bool:
-    """Whether the browser uses HTTPS: by the configured public URL, else by the connection itself."""
+    """Whether the browser uses HTTPS, by the configured public URL or, if there is none, by the connection."""
     return connection.scope["scheme"] in {"https", "wss"}
 
 
@@ -63,7 +63,7 @@ def read_session_cookie(connection: HTTPConnection) -> str | None:
 def is_same_origin_form(connection: HTTPConnection) -> bool:
     """Whether the browser's headers confirm that a page of this application sent the form.
 
-    False if they say nothing about it.
+    False if the headers that would say so are missing.
     """
     if (site := connection.headers.get("sec-fetch-site")) is not None:
         return site == "same-origin"
@@ -76,14 +76,14 @@ def is_direct_navigation(connection: HTTPConnection) -> bool:
     return connection.headers.get("sec-fetch-site") == "none"
 
 
-def set_session_cookie(connection: HTTPConnection, response: Response, plain: str) -> None:
-    """Set the session cookie to the value ``plain``.
+def set_session_cookie(connection: HTTPConnection, response: Response, cookie_value: str) -> None:
+    """Set the session cookie in ``response``.
 
     Scripts cannot read it, and other sites cannot make the browser send it.
     """
     response.set_cookie(
         session_cookie_name(connection),
-        plain,
+        cookie_value,
         max_age=REMEMBERED,
         path="/",
         secure=is_https(connection),

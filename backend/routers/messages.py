@@ -10,17 +10,17 @@ from backend.wires.anthropic.messages_request import parse_count_tokens_request
 from backend.wires.estimates import estimate_prompt_tokens
 
 from .bodies import body_limit
-from .dependencies import ServicesDep, identify
+from .dependencies import ServicesDep, identify_caller
 from .wire_bodies import NUMBER, OBJECTS, TEXT, describe_request_body
-from .wire_routes import LONGEST_BODY, answer_request, make_route_class, parse_json_body
+from .wire_routes import LONGEST_BODY, answer_request, make_wire_route_class, parse_json_body
 
 WIRE: Final = MessagesWire()
 
 router: Final = APIRouter(
     prefix="/v1/messages",
     tags=["completions"],
-    route_class=make_route_class(WIRE),
-    dependencies=[Depends(identify)],
+    route_class=make_wire_route_class(WIRE),
+    dependencies=[Depends(identify_caller)],
 )
 
 

@@ -14,17 +14,16 @@ from typing_extensions import override
 
 from backend.utils.llm.diagnostics.qos import FeatureInfo, QosInfo
 
-from .dependencies import Services, ServicesDep, identify
+from .dependencies import Services, ServicesDep, identify_caller
 
-router: Final = APIRouter(tags=["metrics"], dependencies=[Depends(identify)])
+router: Final = APIRouter(tags=["metrics"], dependencies=[Depends(identify_caller)])
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
 async def read_metrics(services: ServicesDep) -> Response:
     """Return the metrics in Prometheus's text format.
 
-    They count attempts, and show endpoints on cooldown, the days until models are retired, and the arms of
-    splits and shadow calls.
+    They cover attempts, endpoints on cooldown, the retirement of models, traffic splits and shadow calls.
     """
     text = await asyncio.to_thread(_exposition, services)
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
@@ -32,11 +31,11 @@ async def read_metrics(services: ServicesDep) -> Response:
 
 def _exposition(services: Services) -> str:
     """The metrics as text, made in a thread, because they may have a hundred thousand lines."""
-    return render_table_metrics(services.facade.get_qos_info()) + services.metrics.render_text()
+    return render_feature_table_metrics(services.facade.get_qos_info()) + services.metrics.render_text()
 
 
-def render_table_metrics(qos: QosInfo) -> str:
-    """Write the state ``qos`` of the feature table as metrics in Prometheus's text format."""
+def render_feature_table_metrics(qos: QosInfo) -> str:
+    """Write the current state of the feature table as metrics in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(_Table(qos))
     return generate_latest(registry).decode()

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from .dependencies import OwnerDep
 from .logins import COOKIE
-from .rendering import PRIVATE, PageRoute, render_view
+from .rendering import PRIVATE, PageRoute, render_page_or_json
 from .statuses import OPEN, document_response_statuses
 
 _ERROR: Final = "Error"
@@ -107,7 +107,7 @@ pages: Final = APIRouter(route_class=PageRoute, default_response_class=Response,
 async def show_api_docs_page(request: Request, owner: OwnerDep) -> Response:
     """Show the OpenAPI document as a page. The page loads nothing from other sites."""
     document = await asyncio.to_thread(request.app.openapi)
-    return await render_view(
+    return await render_page_or_json(
         request, "docs", {"operations": list(list_operations(document))}, user=owner.user_id
     )
 
@@ -119,7 +119,7 @@ def list_operations(document: Mapping[str, Any]) -> Iterator[ApiOperation]:
     """List the operations of an OpenAPI document, in the document's order."""
     for path, method, operation in _each(document):
         parameters = tuple(
-            f"{one['name']}{'' if one['required'] else '?'}" for one in operation.get("parameters", ())
+            f"{item['name']}{'' if item['required'] else '?'}" for item in operation.get("parameters", ())
         )
         yield ApiOperation(
             method.upper(),

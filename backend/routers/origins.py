@@ -27,8 +27,8 @@ class Origin(NamedTuple):
     port: int
 
     @classmethod
-    def parse(cls, url: str) -> Origin | None:
-        """Parse the origin of ``url``; None if the URL is invalid or has no host."""
+    def from_url(cls, url: str) -> Origin | None:
+        """Make the origin of the URL ``url``; None if the URL is invalid or has no host."""
         try:
             parts = urlsplit(url)
             port = parts.port or _PORTS.get(parts.scheme)
@@ -42,7 +42,7 @@ class PublicUrlMiddleware:
 
     def __init__(self, app: ASGIApp, url: str) -> None:
         self._app = app
-        self._origin = Origin.parse(url)
+        self._origin = Origin.from_url(url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -52,8 +52,8 @@ class PublicUrlMiddleware:
         await self._app(scope, receive, send)
 
 
-def base_url(connection: HTTPConnection) -> str:
-    """The service's base URL without a trailing slash: the configured public URL, else the connection's URL."""
+def service_base_url(connection: HTTPConnection) -> str:
+    """The service's base URL without a trailing slash, from the public URL or else from the connection."""
     scheme = _scheme(connection)
     host, port = connection.scope.get("server") or ("127.0.0.1", None)
     shown = f"[{host}]" if ":" in host else host
@@ -63,9 +63,7 @@ def base_url(connection: HTTPConnection) -> str:
 def is_cross_origin_write(connection: HTTPConnection) -> bool:
     """Whether a page of another origin sent a request that may change something.
 
-    The session cookie of such a request is ignored.
-
-    False for ``GET``, ``HEAD`` and ``OPTIONS``.
+    The session cookie of such a request is ignored. False for ``GET``, ``HEAD`` and ``OPTIONS``.
     """
     if connection.scope.get("method") in _SAFE:
         return False
@@ -73,7 +71,10 @@ def is_cross_origin_write(connection: HTTPConnection) -> bool:
     if origin is None:
         return connection.headers.get("sec-fetch-site", "none") not in _OWN_PAGES
     asked = f"{_scheme(connection)}://{connection.headers.get('host', '')}"
-    return Origin.parse(origin) not in {Origin.parse(asked), Origin.parse(base_url(connection))} - {None}
+    return Origin.from_url(origin) not in {
+        Origin.from_url(asked),
+        Origin.from_url(service_base_url(connection)),
+    } - {None}
 
 
 def _scheme(connection: HTTPConnection) -> str:

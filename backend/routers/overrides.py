@@ -40,8 +40,8 @@ class NewOverride(BaseModel):
             raise ValueError("write either feature and links, or disable")
         return self
 
-    def to_request(self, author: str) -> OverrideRequest:
-        """Convert to an `OverrideRequest` of the user ``author``."""
+    def to_override_request(self, author: str) -> OverrideRequest:
+        """Convert to the `OverrideRequest` of ``author``, as the override manager takes it."""
         return OverrideRequest(
             self.feature or self.disable or "", self.links, author, self.reason, self.until
         )
@@ -53,10 +53,8 @@ class OverrideList(BaseModel):
     overrides: tuple[OverrideInfo, ...]
 
 
-class StoredOverride(BaseModel):
-    """The response after an override was stored.
-
-    This process applies it at once, all others within two seconds.
+class StoredOverrideResponse(BaseModel):
+    """The response after an override was stored. All processes apply the override within two seconds.
 
     Attributes:
         override: The override.
@@ -70,30 +68,30 @@ class StoredOverride(BaseModel):
 @router.get("")
 async def list_overrides(_: GrantDep, services: ServicesDep) -> OverrideList:
     """List the overrides that have neither ended nor expired, and say whether each is in force."""
-    return OverrideList(overrides=tuple(get_overrides(services).list_active_infos()))
+    return OverrideList(overrides=tuple(get_override_manager(services).describe_active_overrides()))
 
 
 @router.post("", status_code=201)
-async def store_override(wanted: NewOverride, admin: GrantDep, services: ServicesDep) -> StoredOverride:
+async def store_override(body: NewOverride, admin: GrantDep, services: ServicesDep) -> StoredOverrideResponse:
     """Store an override. It replaces the current override of the same feature or endpoint."""
-    overrides = get_overrides(services)
-    outcome = await overrides.store_override(wanted.to_request(admin.user_id))
+    overrides = get_override_manager(services)
+    outcome = await overrides.store_override(body.to_override_request(admin.user_id))
     await overrides.apply_to_table()
     view = OverrideInfo(**outcome.override._asdict(), state="in_force")
-    return StoredOverride(override=view, unserved=outcome.unserved)
+    return StoredOverrideResponse(override=view, unserved=outcome.unserved)
 
 
 @router.delete("/{override_id}", status_code=204)
 async def revert_override(override_id: str, admin: GrantDep, services: ServicesDep) -> Response:
     """End an override before it expires."""
-    overrides = get_overrides(services)
-    await overrides.revert(override_id, admin.user_id)
+    overrides = get_override_manager(services)
+    await overrides.revert_override(override_id, admin.user_id)
     await overrides.apply_to_table()
     return Response(status_code=204)
 
 
-def get_overrides(services: Services) -> OverrideManager:
-    """Return the store of overrides.
+def get_override_manager(services: Services) -> OverrideManager:
+    """Return the service's `OverrideManager`.
 
     Raises:
         HTTPException: The service has none, because its LLM clients are no `Patchbay` (404).

@@ -42,21 +42,16 @@ _STATE: Final = {
 
 
 def redact_explanation(grant: Grant, explanation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a routing explanation without everything that the holder of ``grant`` may not see.
-
-    Args:
-        grant: The rights of the reader.
-        explanation: The explanation as JSON. It is not changed.
-    """
+    """Return a copy of a routing explanation without what the holder of ``grant`` may not see."""
     seen = dict(explanation)
     if "budgets" in seen and ("admin" not in grant.scopes or grant.tenant_id):
-        seen["budgets"] = [one for one in seen["budgets"] if one["per"] in _OWN_BUDGETS]
+        seen["budgets"] = [item for item in seen["budgets"] if item["per"] in _OWN_BUDGETS]
     if can_use_route(HOUSE_DEBUG, grant):
         return seen
     kept = {name: value for name, value in seen.items() if name not in _OF_ALL}
     for name, own in (("candidates", _candidate), ("skipped", _skipped)):
         if name in kept:
-            kept[name] = [own(one) for one in kept[name]]
+            kept[name] = [own(item) for item in kept[name]]
     return kept
 
 

@@ -32,8 +32,7 @@ router: Final = APIRouter(route_class=PageRoute, default_response_class=Response
 async def log_in_by_link(request: Request, services: ServicesDep, token: Token = "") -> Response:
     """Log in with the token in the link that the user opened, or ask for a confirmation first.
 
-    The confirmation is needed if a page led to the link instead of the address bar or a terminal, or if
-    another user is logged in.
+    A confirmation is needed if the link was opened from a page, or if another user is logged in.
 
     Raises:
         UnauthenticatedError: The token is unknown.
@@ -47,7 +46,7 @@ async def log_in_by_link(request: Request, services: ServicesDep, token: Token =
 
 @router.post("/login")
 async def confirm_login(request: Request, services: ServicesDep, token: Token = "") -> Response:
-    """Log in after the user has confirmed it on the console's own page.
+    """Log in with the token in the link, after the user has confirmed it on a page of the console.
 
     Raises:
         HTTPException: The browser's headers do not confirm that the console's page sent the request.

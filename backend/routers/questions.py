@@ -26,7 +26,7 @@ class _Query(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class FeaturesQuery(_Query):
+class FeaturesPageQuery(_Query):
     """The query parameters of the features page: which features to show, and which page of the list."""
 
     text: Annotated[str, Field(max_length=200)] = ""
@@ -34,7 +34,7 @@ class FeaturesQuery(_Query):
     page: Annotated[int, Field(ge=1, le=1_000)] = 1
 
 
-class RequestsQuery(_Query):
+class RequestsPageQuery(_Query):
     """The query parameters of the requests page: which calls to show, or the id of the one call to show."""
 
     feature: Name = None
@@ -48,19 +48,19 @@ class RequestsQuery(_Query):
 
     @property
     def usage_filter(self) -> UsageFilter:
-        """The filter as the ledger's store takes it."""
+        """The parameters as the filter that `UsageStore` takes."""
         return UsageFilter(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 
-class SpendQuery(_Query):
+class SpendPageQuery(_Query):
     """The query parameters of the spend page: by what to group the costs, and for how many days."""
 
     by: By = "feature"
     days: Literal["7", "30", "90"] = "30"
 
 
-class ExplainQuery(_Query):
-    """The query parameters of the explain page: the call whose routing to explain."""
+class ExplainPageQuery(_Query):
+    """The query parameters of the explain page, which describe the call whose routing is explained."""
 
     feature: Annotated[str, Field(max_length=200)] = ""
     user: Name = None

@@ -31,8 +31,8 @@ class TooManyRequestsError(HTTPException):
 class TokenRateLimiter:
     """Enforces the rate limits of access tokens in this process with GCRA, a leaky bucket.
 
-    A token may use the requests of a whole period at once, and then continues at an even rate. Only the
-    10,000 tokens that were used last are remembered.
+    A token may use up the requests of a period at once, and then sends at an even rate. Only the 10,000
+    tokens that were used last are remembered.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -43,9 +43,7 @@ class TokenRateLimiter:
         self._through_at: OrderedDict[str, float] = OrderedDict()
 
     def count_request(self, grant: Grant) -> None:
-        """Count one request of the token with the rights ``grant``, if its rate limit allows it.
-
-        Does nothing without a rate limit.
+        """Count one request against the rate limit of the token with the rights ``grant``, if it has a limit.
 
         Raises:
             TooManyRequestsError: The limit is exceeded; the request does not count.

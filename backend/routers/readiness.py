@@ -28,15 +28,13 @@ class ReadinessReport:
     """What the service lacks to serve every feature of the table. Shown by ``/readyz``.
 
     Attributes:
-        missing: What is missing. Each entry has its kind as ``what``: ``house_key`` for the operator's key
-            for a provider, with the provider and the environment variables that may hold the key; or
-            ``state_server`` for the server that processes share their state on.
-        served: The number of features that can be served now without a user's own key, by the demo model
-            included.
+        missing: One entry for each missing thing. Its ``what`` is ``house_key`` for the operator's key for a
+            provider, or ``state_server`` for the server on which processes share their state.
+        served: The number of features that can be served now without a user's own key.
         out_of_service: The number of features that no endpoint can serve until the table, the keys or the
             date change.
         features: The number of features in the table.
-        is_demo: Whether the demo model stands in for providers.
+        is_demo: Whether the built-in demo model serves calls in place of providers.
     """
 
     missing: tuple[Mapping[str, Any], ...] = ()
@@ -70,19 +68,18 @@ class ReadinessReport:
         return bool(self.missing) or self.served < self.features
 
     @property
-    def can_serve_nothing(self) -> bool:
+    def is_out_of_service(self) -> bool:
         """Whether no feature can be served with any key until the table, the keys or the date change.
 
-        False if only the operator's keys are missing or on cooldown, because users' own keys can still be
-        served.
+        False if only keys of the operator are missing or on cooldown, because users' own keys may still work.
         """
-        takes_keys = any(one["what"] == "house_key" for one in self.missing)
+        takes_keys = any(item["what"] == "house_key" for item in self.missing)
         return bool(self.features) and self.out_of_service == self.features and not takes_keys
 
     def as_dict(self) -> dict[str, Any]:
         """The report as a dict for the JSON response."""
         return {
-            "missing": [dict(one) for one in self.missing],
+            "missing": [dict(item) for item in self.missing],
             "features": {"served": self.served, "all": self.features, "by_demo": self.is_demo},
         }
 
@@ -103,8 +100,7 @@ class ReadinessChecker:
     async def get_report(self, fetch_qos_info: Callable[[], Awaitable[QosInfo]]) -> ReadinessReport:
         """Return the readiness report, at most `FRESH_SECONDS` old if it can be computed in time.
 
-        If computing takes longer than ``wait`` seconds, returns the previous report, or an empty report if there
-        is none.
+        If that takes longer than ``wait`` seconds, returns the previous report, or at first an empty report.
 
         Args:
             fetch_qos_info: Computes the state of the feature table. Not called while a previous call is still

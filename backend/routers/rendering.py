@@ -38,14 +38,14 @@ _NO_PAGE: Final = (HTTPException, RequestValidationError, LLMError, SQLAlchemyEr
 
 
 @dataclass(frozen=True, slots=True)
-class MenuPage:
+class MenuEntry:
     """An entry of the console's menu, shown to users who may open its page.
 
     Attributes:
         name: The name of the page and of its template.
         path: The path of the page.
         title: The text of the entry.
-        row: The access rule that decides who sees the entry; None for the rule of the page's route.
+        row: The access rule that decides who sees the entry; by default the rule of the page's route.
     """
 
     name: str
@@ -54,22 +54,22 @@ class MenuPage:
     row: RouteAccess | None = None
 
     def is_visible_to(self, grant: Grant) -> bool:
-        """Whether the menu of a user with the rights ``grant`` has this entry."""
+        """Whether a user with the rights ``grant`` sees this entry in the menu."""
         return can_use_route(self.row or ROUTES[f"GET {self.path}"], grant)
 
 
 MENU: Final = (
-    MenuPage("now", "/", "Now", HOUSE_DEBUG),
-    MenuPage("features", "/features", "Features"),
-    MenuPage("explain", "/explain", "Explain"),
-    MenuPage("requests", "/requests", "Requests"),
-    MenuPage("spend", "/spend", "Spend"),
-    MenuPage("config", "/config", "Config"),
-    MenuPage("models", "/models", "Models"),
-    MenuPage("agents", "/agents", "Agents"),
-    MenuPage("conversations", "/conversations", "Conversations"),
-    MenuPage("playground", "/playground", "Playground"),
-    MenuPage("tokens", "/tokens", "Tokens"),
+    MenuEntry("now", "/", "Now", HOUSE_DEBUG),
+    MenuEntry("features", "/features", "Features"),
+    MenuEntry("explain", "/explain", "Explain"),
+    MenuEntry("requests", "/requests", "Requests"),
+    MenuEntry("spend", "/spend", "Spend"),
+    MenuEntry("config", "/config", "Config"),
+    MenuEntry("models", "/models", "Models"),
+    MenuEntry("agents", "/agents", "Agents"),
+    MenuEntry("conversations", "/conversations", "Conversations"),
+    MenuEntry("playground", "/playground", "Playground"),
+    MenuEntry("tokens", "/tokens", "Tokens"),
 )
 
 
@@ -123,7 +123,7 @@ class PageRoute(APIRoute):
 
 
 def can_see_whole_service(grant: Grant) -> bool:
-    """Whether the holder of ``grant`` may see how the whole service is doing, not only the holder's own data."""
+    """Whether the holder of ``grant`` may see the state and usage of the whole service, not only own data."""
     return can_use_route(HOUSE_DEBUG, grant)
 
 
@@ -136,25 +136,27 @@ def can_change_config(grant: Grant | None) -> bool:
 
 
 def wants_json(request: Request) -> bool:
-    """Whether the client accepts JSON but not HTML, as programs do."""
+    """Whether the ``Accept`` header of ``request`` has JSON but not HTML, as programs send it."""
     accepted = request.headers.get("accept", "")
     return "application/json" in accepted and "text/html" not in accepted
 
 
-async def render_view(request: Request, name: str, view: object, *, user: str = "", **more: Any) -> Response:
-    """Respond with the data ``view`` as the client asks: as an HTML page, a part of it for htmx, or JSON.
+async def render_page_or_json(
+    request: Request, name: str, view: object, *, user: str = "", **template_variables: Any
+) -> Response:
+    """Respond with the data ``view`` in the form that the client asks for: a page, a part of one, or JSON.
 
     Args:
         request: The client's request.
         name: The name of the page's template.
         view: The data of the page.
         user: The user who is logged in; empty for nobody.
-        more: Further variables of the template.
+        template_variables: Further variables of the template. JSON does not contain them.
     """
     if wants_json(request):
         body = await asyncio.to_thread(to_json, view, indent=2)
         return Response(body, media_type="application/json", headers=PRIVATE)
-    return await render_page(request, name, view=view, user=user, **more)
+    return await render_page(request, name, view=view, user=user, **template_variables)
 
 
 async def render_page(

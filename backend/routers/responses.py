@@ -8,17 +8,17 @@ from backend.wires.faults import RequestFault, RequestFaultError
 from backend.wires.openai.responses import ResponsesWire
 
 from .bodies import body_limit
-from .dependencies import identify
+from .dependencies import identify_caller
 from .wire_bodies import OBJECTS, TEXT, describe_request_body
-from .wire_routes import LONGEST_BODY, answer_request, make_route_class
+from .wire_routes import LONGEST_BODY, answer_request, make_wire_route_class
 
 WIRE: Final = ResponsesWire()
 
 router: Final = APIRouter(
     prefix="/v1/responses",
     tags=["completions"],
-    route_class=make_route_class(WIRE),
-    dependencies=[Depends(identify)],
+    route_class=make_wire_route_class(WIRE),
+    dependencies=[Depends(identify_caller)],
 )
 
 
@@ -31,7 +31,7 @@ async def create_response(request: Request) -> Response:
 
 @router.get("", include_in_schema=False)
 async def reject_get_request(request: Request) -> Response:
-    """Refuse a ``GET`` with an error: no responses are stored to list, and WebSockets are not supported.
+    """Refuse a ``GET`` with an error, because responses are not stored and WebSockets are not supported.
 
     Clients that try a WebSocket first then use ``POST``.
     """

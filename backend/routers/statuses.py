@@ -41,7 +41,7 @@ _ANY: Final[Mapping[str, Any]] = {"schema": {}}
 
 
 def document_response_statuses(
-    path: str, method: str, operation: dict[str, Any], error: Mapping[str, Any]
+    path: str, method: str, operation: dict[str, Any], error_schema: Mapping[str, Any]
 ) -> None:
     """Add to the OpenAPI ``operation`` a response for each HTTP status that it may respond with.
 
@@ -49,11 +49,11 @@ def document_response_statuses(
         path: The path template of the operation.
         method: The HTTP method, in lower case.
         operation: The operation of the OpenAPI document, changed in place.
-        error: The schema of error responses.
+        error_schema: The JSON schema of error responses.
     """
     answers = operation["responses"]
     for status in sorted(set(_statuses(path, method, operation))):
-        told = {"description": _MEANINGS[status], "content": {"application/json": {"schema": error}}}
+        told = {"description": _MEANINGS[status], "content": {"application/json": {"schema": error_schema}}}
         answers.setdefault(str(status), told)
         if str(status) == "422":  # FastAPI's own is of another shape
             answers["422"] = told

@@ -23,7 +23,7 @@ class GracefulStop:
     """The graceful stop of one server: gives requests in flight a deadline.
 
     Attributes:
-        hurry: An event that is set when no time is left for requests in flight.
+        hurry: An event that is set when requests in flight get no more time.
         is_leaving: Whether a stop is about to begin. The readiness check then reports that the server is not
             ready.
     """
@@ -34,25 +34,23 @@ class GracefulStop:
         self._until: float | None = None
         self._running: set[asyncio.Timeout] = set()
 
-    def begin(self, seconds: float) -> None:
-        """Begin the stop: end requests in flight after ``seconds``.
+    def begin(self, grace_seconds: float) -> None:
+        """Begin the stop: end requests in flight after ``grace_seconds``. A further call sets a new deadline.
 
-        Call this on the event loop that runs the requests.
-
-        With 0 seconds they are ended at once, and ``hurry`` is set. A further call sets a new deadline.
+        With 0 seconds, ends them at once and sets ``hurry``. Call this on the event loop of the requests.
         """
-        if seconds <= 0:
+        if grace_seconds <= 0:
             self.hurry.set()
-        self._until = asyncio.get_running_loop().time() + seconds
+        self._until = asyncio.get_running_loop().time() + grace_seconds
         for running in self._running:
             if not running.expired():
                 running.reschedule(self._until)
 
     @contextmanager
     def apply_deadline(self, timeout: asyncio.Timeout) -> Iterator[None]:
-        """While the context lasts, make ``timeout`` expire at the deadline of the stop.
+        """Make ``timeout`` expire at the deadline of the stop, if one is set while the context lasts.
 
-        `StopMiddleware` runs each request in such a timeout. It must have been entered before.
+        `StopMiddleware` runs each request in such a timeout, which must have been entered before.
         """
         if self._until is not None:
             timeout.reschedule(self._until)

@@ -14,8 +14,8 @@ from backend.access import SCOPES, Grant
 from .dependencies import GrantDep, Services, ServicesDep
 from .forms import FormDep
 from .json_model import InvalidBodyError
-from .rendering import PRIVATE, PageRoute, render_view
-from .tokens import IssuedToken, TokenRequest, TokenView, issue_token, list_tokens, revoke_token
+from .rendering import PRIVATE, PageRoute, render_page_or_json
+from .tokens import IssuedToken, IssueTokenRequest, TokenView, issue_token, list_tokens, revoke_token
 
 router: Final = APIRouter(route_class=PageRoute, default_response_class=Response, include_in_schema=False)
 SHOWN: Final = 100
@@ -29,8 +29,7 @@ class TokensPageView:
         at: The current time.
         tokens: The newest tokens.
         more: Whether there are older tokens that are not shown.
-        made: The token that was just issued, in plain text. It cannot be shown again; None if none was
-            issued.
+        made: The token that was just issued, with its plain text, which cannot be shown again; else None.
         scopes: The scopes that a new token may be given.
         tenant_id: The tenant whose tokens are shown; empty for the tokens of everybody.
     """
@@ -46,7 +45,7 @@ class TokensPageView:
 @router.get("/tokens")
 async def show_tokens_page(request: Request, grant: GrantDep, services: ServicesDep) -> Response:
     """Show the access tokens: all of them, or those of the user's tenant."""
-    return await render_view(request, "tokens", await _view(grant, services), user=grant.user_id)
+    return await render_page_or_json(request, "tokens", await _view(grant, services), user=grant.user_id)
 
 
 @router.post("/tokens")
@@ -55,7 +54,9 @@ async def issue_token_from_form(
 ) -> Response:
     """Issue a token as a form describes it, and show the token in plain text. It cannot be shown again."""
     made = await issue_token(_wanted(form), grant, services)
-    return await render_view(request, "tokens", await _view(grant, services, made), user=grant.user_id)
+    return await render_page_or_json(
+        request, "tokens", await _view(grant, services, made), user=grant.user_id
+    )
 
 
 @router.post("/tokens/{token_id}/revoke")
@@ -73,7 +74,7 @@ async def _view(grant: Grant, services: Services, made: IssuedToken | None = Non
     return TokensPageView(datetime.now(UTC), found[:SHOWN], len(found) > SHOWN, made, scopes, grant.tenant_id)
 
 
-def _wanted(form: Mapping[str, str]) -> TokenRequest:
+def _wanted(form: Mapping[str, str]) -> IssueTokenRequest:
     """The token that the form's fields ask for; blank fields are left out.
 
     Raises:
@@ -88,7 +89,7 @@ def _wanted(form: Mapping[str, str]) -> TokenRequest:
     try:
         if form.get("days"):
             given["expires_at"] = datetime.now(UTC) + timedelta(days=int(form["days"]))
-        return TokenRequest.model_validate(given)
+        return IssueTokenRequest.model_validate(given)
     except ValidationError as error:
         raise InvalidBodyError(error.errors(include_input=False, include_url=False)) from None
     except (ValueError, OverflowError):

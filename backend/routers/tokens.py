@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from backend.access import MOST_USD, AccessToken, Grant, Scope, TokenBudget, TokenManager
+from backend.access import MOST_USD, AccessToken, AccessTokenBudget, Grant, Scope, TokenManager
 from backend.utils.llm.budgets import BudgetPeriod
 from backend.utils.llm.rate_limits import RateField
 
@@ -34,8 +34,8 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_P
 Tenant = Annotated[str, StringConstraints(max_length=100, pattern=_PRINTABLE), _SEEN]
 
 
-class TokenBudgetInput(BaseModel):
-    """How much of the operator's money the calls of a token may cost.
+class AccessTokenBudgetInput(BaseModel):
+    """The budget of a token to issue: how much of the operator's money the token's calls may cost.
 
     Attributes:
         usd: The amount in US dollars, as a decimal number in a string.
@@ -48,7 +48,7 @@ class TokenBudgetInput(BaseModel):
     period: BudgetPeriod
 
 
-class TokenRequest(BaseModel):
+class IssueTokenRequest(BaseModel):
     """The body of a request to issue an access token.
 
     Attributes:
@@ -68,11 +68,11 @@ class TokenRequest(BaseModel):
     tenant_id: Tenant | None = None
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=3)] = ("call",)
     rate: RateField | None = None
-    budget: TokenBudgetInput | None = None
+    budget: AccessTokenBudgetInput | None = None
     expires_at: AwareDatetime | None = None
 
     def to_grant(self, issuer: Grant) -> Grant:
-        """The rights that the token gets if ``issuer``, the rights of an admin, is used to issue it.
+        """Return the rights of the new token, if an admin with the rights ``issuer`` issues it.
 
         Raises:
             ForbiddenError: The issuer has a tenant, and the token is for another tenant.
@@ -80,7 +80,7 @@ class TokenRequest(BaseModel):
         tenant_id = issuer.tenant_id if self.tenant_id is None else self.tenant_id
         if issuer.tenant_id not in {"", tenant_id}:
             raise ForbiddenError("A token of a tenant makes tokens of that tenant alone.")
-        budget = None if self.budget is None else TokenBudget(self.budget.usd, self.budget.period)
+        budget = None if self.budget is None else AccessTokenBudget(self.budget.usd, self.budget.period)
         return Grant(
             self.user_id, tenant_id, frozenset(self.scopes), None, self.rate, budget, self.expires_at
         )
@@ -102,18 +102,13 @@ class TokenView(BaseModel):
     revoked_at: datetime | None
 
     @classmethod
-    def from_token(cls, token: AccessToken, **more: Any) -> "TokenView":
-        """Make a view of what may be shown of ``token``.
-
-        Args:
-            token: The token.
-            more: Further fields, for a subclass.
-        """
-        return cls(**token.as_dict(), **more)
+    def from_token(cls, token: AccessToken, **extra_fields: Any) -> "TokenView":
+        """Make the view of ``token``. Subclasses pass their own fields as ``extra_fields``."""
+        return cls(**token.as_dict(), **extra_fields)
 
 
 class IssuedToken(TokenView):
-    """A token that was just issued.
+    """The response after a token was issued.
 
     Attributes:
         token: The token in plain text, which the client sends with each request. Only this response contains
@@ -137,16 +132,18 @@ async def list_tokens(admin: GrantDep, services: ServicesDep) -> TokenList:
 
 
 @router.post("", status_code=201)
-async def issue_token(wanted: TokenRequest, admin: GrantDep, services: ServicesDep) -> IssuedToken:
+async def issue_token(body: IssueTokenRequest, admin: GrantDep, services: ServicesDep) -> IssuedToken:
     """Issue a token. Only this response contains the token in plain text."""
-    made, plain = await _given(services).issue_token(wanted.to_grant(admin), wanted.name, by=admin.user_id)
+    made, plain = await _given(services).issue_token(body.to_grant(admin), body.name, actor=admin.user_id)
     return IssuedToken(**made.as_dict(), token=plain)
 
 
 @router.delete("/{token_id}", status_code=204)
 async def revoke_token(token_id: str, admin: GrantDep, services: ServicesDep) -> Response:
     """Revoke a token, and end every session that was opened with it. The token is refused from now on."""
-    if not await _given(services).revoke_token(token_id, by=admin.user_id, tenant_id=admin.tenant_id or None):
+    if not await _given(services).revoke_token(
+        token_id, actor=admin.user_id, tenant_id=admin.tenant_id or None
+    ):
         raise HTTPException(404, "There is no such token to end.")
     return Response(status_code=204)
 

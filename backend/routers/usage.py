@@ -13,8 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from backend.access import Grant
 from backend.ledger.usage import (
     Dimension,
+    MissingRollupError,
     UsageFilter,
-    UsageNotKeptError,
     UsagePeriod,
     UsageStore,
     build_usage_report,
@@ -41,8 +41,8 @@ def _in_words(told: object) -> object:
 _Day = Annotated[Annotated[date, Field(ge=_EARLIEST)] | None, BeforeValidator(_in_words)]
 
 
-class PeriodQuery(BaseModel):
-    """The query parameters of a period.
+class UsagePeriodQuery(BaseModel):
+    """The query parameters that choose the days of a usage report.
 
     Attributes:
         since: The first day, in UTC.
@@ -62,12 +62,12 @@ class PeriodQuery(BaseModel):
 
     @property
     def period(self) -> UsagePeriod:
-        """The period that the parameters describe. By default the 30 days that end with ``until`` or today."""
+        """The period from ``since`` to ``until``. Without ``since``, the 30 days that end with ``until``."""
         until = self.until or max(datetime.now(UTC).date(), self.since or _EARLIEST)
         return UsagePeriod(self.since or max(_EARLIEST, until - timedelta(days=DAYS - 1)), until)
 
 
-class FilterQuery(BaseModel):
+class UsageFilterQuery(BaseModel):
     """The query parameters that filter calls. Without any of them, all calls match.
 
     Attributes:
@@ -90,15 +90,15 @@ class FilterQuery(BaseModel):
 
     @property
     def usage_filter(self) -> UsageFilter:
-        """The filter as the ledger's store takes it."""
+        """The parameters as the filter that `UsageStore` takes."""
         return UsageFilter(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
 
 
-class UsageQuery(PeriodQuery, FilterQuery):
+class UsageQuery(UsagePeriodQuery, UsageFilterQuery):
     """The query parameters of a usage report: the period, the filter, and how to group the calls.
 
     Attributes:
-        by: What to group the calls by.
+        by: The property by which calls are grouped, such as the feature.
         limit: The most groups to return.
     """
 
@@ -106,12 +106,12 @@ class UsageQuery(PeriodQuery, FilterQuery):
     limit: Annotated[int, Field(ge=1, le=10_000)] = 1_000
 
 
-class RequestsQuery(FilterQuery):
-    """The query parameters of a page of calls: the filter, and where the page begins.
+class UsageRequestsQuery(UsageFilterQuery):
+    """The query parameters of a list of calls: the filter, and where the page begins.
 
     Attributes:
-        before: The id of the call after which the page begins, as ``next_before`` of the previous page; None
-            for the first page.
+        before: The ``next_before`` of the previous page, which is the id of its last call; None for the
+            first page.
         limit: The most calls of a page.
     """
 
@@ -119,36 +119,36 @@ class RequestsQuery(FilterQuery):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-class OwnUsageQuery(PeriodQuery):
-    """The query parameters of a report of the user's own usage. It is always grouped by day."""
+class OwnUsageQuery(UsagePeriodQuery):
+    """The query parameters of a report of the user's own usage, which is always grouped by day."""
 
     by: Literal["day"] = "day"
 
 
 @router.get("/usage")
 async def read_usage(
-    asked: Annotated[UsageQuery, Query()], grant: GrantDep, services: ServicesDep
+    query: Annotated[UsageQuery, Query()], grant: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
     """Return the usage and cost of all calls. A token of a tenant sees only the tenant's calls."""
-    store, period, only = _store(services), asked.period, _visible(asked.usage_filter, grant)
+    store, period, only = _store(services), query.period, _visible(query.usage_filter, grant)
     try:
-        used = await store.sum_by_dimension(asked.by, period, only, limit=asked.limit)
-        return build_usage_report(asked.by, period, used, await store.sum_total(period, only))
-    except UsageNotKeptError as error:
+        used = await store.sum_by_dimension(query.by, period, only, limit=query.limit)
+        return build_usage_report(query.by, period, used, await store.sum_total(period, only))
+    except MissingRollupError as error:
         raise HTTPException(422, str(error)) from None
 
 
 @router.get("/usage/requests")
 async def list_requests(
-    asked: Annotated[RequestsQuery, Query()], grant: GrantDep, services: ServicesDep
+    query: Annotated[UsageRequestsQuery, Query()], grant: GrantDep, services: ServicesDep
 ) -> dict[str, Any]:
-    """List the latest calls with all attempts, the newest first.
+    """List the latest calls, each with its attempts, the newest first.
 
     A token of a tenant sees only the tenant's calls.
     """
-    only = _visible(asked.usage_filter, grant)
-    found = await _store(services).list_requests(only, limit=asked.limit, before=asked.before)
-    more = found[-1].call if len(found) == asked.limit else None
+    only = _visible(query.usage_filter, grant)
+    found = await _store(services).list_requests(only, limit=query.limit, before=query.before)
+    more = found[-1].call if len(found) == query.limit else None
     return {"requests": [each.as_dict() for each in found], "next_before": more}
 
 
@@ -163,18 +163,18 @@ async def read_request(call: str, grant: GrantDep, services: ServicesDep) -> dic
 
 @router.get("/users/me/usage")
 async def read_own_usage(
-    asked: Annotated[OwnUsageQuery, Query()], owner: OwnerDep, services: ServicesDep
+    query: Annotated[OwnUsageQuery, Query()], owner: OwnerDep, services: ServicesDep
 ) -> dict[str, Any]:
     """Return the usage and cost of the user's own calls, by day."""
     store, period, only = (
         _store(services),
-        asked.period,
+        query.period,
         UsageFilter(user=owner.user_id, tenant=owner.tenant_id),
     )
     return build_usage_report(
-        asked.by,
+        query.by,
         period,
-        await store.sum_by_dimension(asked.by, period, only),
+        await store.sum_by_dimension(query.by, period, only),
         await store.sum_total(period, only),
     )
 

@@ -17,7 +17,7 @@ _MAY: Final[Mapping[str, Any]] = {
 
 
 def describe_request_body(**required_fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a JSON request body for OpenAPI, as the ``openapi_extra`` of a route.
+    """Describe a JSON request body for the OpenAPI document. Pass the result as ``openapi_extra`` of a route.
 
     Args:
         required_fields: The JSON schema of each required field, by name. Other fields are allowed, too.

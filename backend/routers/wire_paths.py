@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def install_wire_error_handler(app: FastAPI) -> None:
-    """Make ``app`` write HTTP errors below the path of a vendor's API in the format of that API.
-
-    Examples are unknown paths and methods.
+    """Make ``app`` write HTTP errors of a vendor's API, such as for unknown paths, in that API's format.
 
     Call this after `errors.install_error_handlers`.
     """
@@ -43,5 +41,5 @@ async def _answer(request: Request, error: Exception) -> Response:
 def _wire_at(request: Request) -> Wire | None:
     path = f"{request.url.path}/"
     if path.startswith(f"{models.router.prefix}/"):
-        return models.choose_wire(request)
+        return models.choose_wire_protocol(request)
     return next((wire for prefix, wire in _WIRES.items() if path.startswith(f"{prefix}/")), None)

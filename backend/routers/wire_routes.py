@@ -18,13 +18,13 @@ from backend.utils.llm.errors import LLMError
 from backend.wires.bodies import LONGEST, parse_json_object
 from backend.wires.faults import RequestFault, RequestFaultError, UnsupportedParameterError, fault_from_error
 from backend.wires.sse import encode_json
-from backend.wires.streams import with_error_event
-from backend.wires.wire import encode_events
+from backend.wires.streams import yield_with_error_event
+from backend.wires.wire import encode_event_stream
 
 from .dependencies import get_services
 from .disconnect import cancel_on_disconnect
 from .errors import describe_error
-from .event_stream import PING, EventStream
+from .event_stream import PING, EventStreamResponse
 from .json_bodies import has_json_content_type
 from .stopping import STOPPING
 
@@ -55,11 +55,11 @@ _READ_AT_ONCE: Final = 64 * 1024
 """Bytes that are read in a fraction of a millisecond, as the first requests of coding clients are."""
 
 
-def make_route_class(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
-    """Make a FastAPI route class that writes every error in the format of the protocol ``wire``.
+def make_wire_route_class(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
+    """Make a FastAPI route class that writes every error in the format of an API, such as OpenAI's.
 
     Args:
-        wire: The protocol, or a function that chooses the protocol for each request.
+        wire: The protocol of the API, or a function that chooses the protocol for each request.
     """
 
     class WireRoute(APIRoute):
@@ -81,7 +81,7 @@ def make_route_class(wire: Wire | Callable[[Request], Wire]) -> type[APIRoute]:
 
 
 async def answer_request(request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
-    """Answer a request to the model that it names. The response is complete or a stream, as the request asks.
+    """Answer a request to the model that it names, completely or as a stream, as the request asks.
 
     If the client disconnects, the call to the provider is cancelled.
 
@@ -90,18 +90,18 @@ async def answer_request(request: Request, wire: Wire, *, ping: bytes = PING) ->
         wire: The protocol that the client speaks.
         ping: The keep-alive that a stream sends while there are no events.
     """
-    return await answer_exchange(await parse_exchange(request, wire), request, wire, ping=ping)
+    return await answer_parsed_request(await parse_wire_request(request, wire), request, wire, ping=ping)
 
 
-async def parse_exchange(request: Request, wire: WireProtocol[ExchangeT]) -> ExchangeT:
-    """Parse ``request`` by the protocol ``wire``.
+async def parse_wire_request(request: Request, wire: WireProtocol[ExchangeT]) -> ExchangeT:
+    """Parse the body of ``request``, which is in the format of the protocol ``wire``.
 
     Raises:
-        RequestFaultError: The request is invalid, or has unsupported fields and a header that forbids ignoring
-            them.
+        RequestFaultError: The request is invalid, or has unsupported fields and a header that forbids
+            ignoring them.
     """
-    tells_receipt = request.headers.get(RECEIPT_WANTED, "").lower() == "body"
-    exchange = await parse_json_body(request, partial(wire.parse_request, tells_receipt=tells_receipt))
+    includes_receipt = request.headers.get(RECEIPT_WANTED, "").lower() == "body"
+    exchange = await parse_json_body(request, partial(wire.parse_request, includes_receipt=includes_receipt))
     if exchange.request.ignored and _is_strict(request):
         raise UnsupportedParameterError(exchange.request.ignored)
     return exchange
@@ -111,10 +111,10 @@ def _is_strict(request: Request) -> bool:
     return request.headers.get(STRICT, "").lower() == "true"
 
 
-async def answer_exchange(
+async def answer_parsed_request(
     exchange: WireExchange, request: Request, wire: Wire, *, ping: bytes = PING
 ) -> Response:
-    """Answer a request that `parse_exchange` has parsed into ``exchange``. Like `answer_request` otherwise.
+    """Answer a request that `parse_wire_request` has parsed. Otherwise like `answer_request`.
 
     Args:
         exchange: The parsed request.
@@ -129,22 +129,21 @@ async def answer_exchange(
         async with cancel_on_disconnect(request.receive):
             first = await anext(stream)
         ignored = getattr(first, "ignored", ())
-        return EventStream(
-            encode_events(with_error_event(first, stream), exchange.make_event_writer()),
+        return EventStreamResponse(
+            encode_event_stream(yield_with_error_event(first, stream), exchange.make_event_writer()),
             headers=_headers(asked, ignored),
-            stopping=wire.shutdown_event(_STOPPED),
+            stopping=wire.encode_shutdown_event(_STOPPED),
             ping=ping,
         )
     async with cancel_on_disconnect(request.receive):
         answer = await responder.answer(asked)
-    return json_response(exchange.response_body(answer), headers=_headers(asked, answer.ignored))
+    return make_json_response(exchange.make_response_body(answer), headers=_headers(asked, answer.ignored))
 
 
 async def parse_json_body(request: Request, convert: Callable[[dict[str, Any]], T]) -> T:
     """Parse the JSON body of ``request``, and return the result of calling ``convert`` with it.
 
-    A long or compressed body is parsed in a thread, one body at a time, so that it does not block the event
-    loop.
+    Long or compressed bodies are parsed in a thread, one at a time, so that the event loop is not blocked.
 
     Raises:
         RequestFaultError: The body is no JSON object or too large, or ``convert`` refuses it.
@@ -163,7 +162,7 @@ async def parse_json_body(request: Request, convert: Callable[[dict[str, Any]], 
         return await asyncio.to_thread(lambda: convert(parse_json_object(body, encoding)))
 
 
-def json_response(
+def make_json_response(
     document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Make a JSON response with the content ``document``."""
@@ -171,7 +170,7 @@ def json_response(
 
 
 def fault_from_exception(error: Exception) -> tuple[RequestFault, Mapping[str, str]]:
-    """Translate any exception into the `Fault` that the client is told, and the headers to send with it.
+    """Translate any exception into the `RequestFault` to report to the client, and the headers to send with it.
 
     An unexpected exception becomes an internal error without details.
     """
@@ -194,8 +193,8 @@ def make_error_response(wire: Wire, error: Exception) -> Response:
     """Make the error response for an exception, in the format of the protocol ``wire``."""
     request_id = _request_id()
     fault, headers = fault_from_exception(error)
-    status, body = wire.error_response(fault, request_id)
-    return json_response(body, status, {**headers, **dict.fromkeys(REQUEST_IDS, request_id)})
+    status, body = wire.to_error_response(fault, request_id)
+    return make_json_response(body, status, {**headers, **dict.fromkeys(REQUEST_IDS, request_id)})
 
 
 def _request_id() -> str:

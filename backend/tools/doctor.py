@@ -17,14 +17,14 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from backend.local_model.server import CannotStartError, find_model_file, import_runtime
+from backend.local_model.server import CannotStartError, find_model_file, import_xllamacpp
 from backend.tools.lock import ROOT, parse_lock_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
 
 State = Literal["ok", "warning", "fault"]
 OLDEST: Final = (3, 11)
@@ -65,7 +65,7 @@ def run_checks(now: datetime) -> Iterator[CheckResult]:
     try:
         from backend.settings import read_environment
 
-        yield from check_table(read_environment())
+        yield from check_feature_table(read_environment())
         yield from _settled(now)
     except ImportError as error:
         yield CheckResult("imports", "fault", str(error), _INSTALL)
@@ -73,7 +73,7 @@ def run_checks(now: datetime) -> Iterator[CheckResult]:
 
 def _settled(now: datetime) -> Iterator[CheckResult]:
     """The checks that depend on the settings."""
-    from backend.database.condition import examine_database
+    from backend.database.condition import read_database_status
     from backend.database.migrations import list_revisions
     from backend.settings import UnusableSettingsError, read_settings
 
@@ -83,7 +83,7 @@ def _settled(now: datetime) -> Iterator[CheckResult]:
         says = " ".join(str(error).splitlines())
         yield CheckResult("settings", "fault", says, "Correct it in the environment or in .env.")
         return
-    found = asyncio.run(examine_database(settings))
+    found = asyncio.run(read_database_status(settings))
     yield check_database(found.fault, location=found.place, exists=found.exists)
     if found.fault is None:
         yield check_migrations(found.revision, list_revisions())
@@ -104,11 +104,11 @@ def check_python_version(running: tuple[int, int] = sys.version_info[:2]) -> Che
     )
 
 
-def check_packages(installed_version: Callable[[str], str] = version) -> CheckResult:
+def check_packages(get_installed_version: Callable[[str], str] = version) -> CheckResult:
     """Check whether the installed packages have the versions of the lock file.
 
     Args:
-        installed_version: Returns the installed version of a package, like `importlib.metadata.version`.
+        get_installed_version: Returns the installed version of a package, like `importlib.metadata.version`.
     """
     wanted = [
         release
@@ -116,7 +116,9 @@ def check_packages(installed_version: Callable[[str], str] = version) -> CheckRe
         if release.is_installed_here
     ]
     others = [
-        f"{one.name} {has}" for one in wanted if (has := _version(one.name, installed_version)) != one.version
+        f"{release.name} {has}"
+        for release in wanted
+        if (has := _version(release.name, get_installed_version)) != release.version
     ]
     if not others:
         return CheckResult("packages", "ok", f"{len(wanted)}, as the lock has them")
@@ -136,7 +138,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
 
 
-def check_table(environ: Mapping[str, str]) -> Iterator[CheckResult]:
+def check_feature_table(environ: Mapping[str, str]) -> Iterator[CheckResult]:
     """Check whether the table loads, and which of the API keys that it names are set."""
     from backend.utils.llm import Table
     from backend.utils.llm.errors import ConfigError
@@ -155,13 +157,16 @@ def check_table(environ: Mapping[str, str]) -> Iterator[CheckResult]:
     yield check_house_keys(snapshot)
 
 
-def check_house_keys(snapshot: Snapshot) -> CheckResult:
+def check_house_keys(snapshot: TableSnapshot) -> CheckResult:
     """Check for which providers the operator's API key is set. Shows the names of environment variables, and no key."""
     accounts = [
-        account for one in snapshot.providers.values() for account in one.accounts if account.api_key_env
+        account
+        for provider in snapshot.providers.values()
+        for account in provider.accounts
+        if account.api_key_env
     ]
-    there = [one.api_key_env for one in accounts if one.slot in snapshot.house_keys]
-    missing = [one.api_key_env for one in accounts if one.slot not in snapshot.house_keys]
+    there = [account.api_key_env for account in accounts if account.slot in snapshot.house_keys]
+    missing = [account.api_key_env for account in accounts if account.slot not in snapshot.house_keys]
     if there:
         absent = f"; not set: {', '.join(missing)}" if missing else ""
         return CheckResult("keys", "ok", f"{', '.join(there)}{absent}")
@@ -171,7 +176,7 @@ def check_house_keys(snapshot: Snapshot) -> CheckResult:
 
 
 def check_database(error: str | None, *, location: str, exists: bool) -> CheckResult:
-    """Turn what is known of the database into a check result.
+    """Report whether the database can be read, from what `read_database_status` found.
 
     Args:
         error: Why the database cannot be read; None if it can.
@@ -210,16 +215,16 @@ def check_migrations(revision: str | None, known_revisions: Sequence[str]) -> Ch
     return CheckResult("migrations", "ok", f"at {revision}, the newest")
 
 
-def check_port(host: str, number: int) -> CheckResult:
-    """Check whether the server can listen on the port. A port on which a Patchbay server answers already is also fine."""
-    where = f"{host}:{number}"
+def check_port(host: str, port: int) -> CheckResult:
+    """Check whether the server can listen on the port, or a Patchbay server already answers there."""
+    where = f"{host}:{port}"
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind, protocol)) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and _answers(host, number):
+        if error.errno == errno.EADDRINUSE and _answers(host, port):
             return CheckResult("port", "ok", f"{where}: a server answers there")
         advice = "Stop what listens there, or set PATCHBAY_PORT (0 takes a free one) or PATCHBAY_HOST."
         return CheckResult("port", "fault", f"{where}: {error.strerror or error}", advice)
@@ -268,11 +273,11 @@ def check_clock(now: datetime, database_time: datetime | None) -> CheckResult:
     return CheckResult("clock", "ok", f"{now:%Y-%m-%d %H:%M}Z")
 
 
-def check_demo_model(gguf: Path | None) -> CheckResult:
-    """Check whether the embedded demo model can be started: whether its file and the library that runs it are there."""
+def check_demo_model(gguf_file: Path | None) -> CheckResult:
+    """Check whether the embedded demo model can be started: whether its GGUF file and the library to run it exist."""
     try:
-        path = find_model_file("" if gguf is None else str(gguf.expanduser()))
-        import_runtime()
+        path = find_model_file("" if gguf_file is None else str(gguf_file.expanduser()))
+        import_xllamacpp()
     except CannotStartError as error:
         return CheckResult("demo model", "warning", str(error), "Without it a provider's key is needed.")
     return CheckResult("demo model", "ok", path.name)

@@ -60,16 +60,16 @@ class SampleTestResult(NamedTuple):
     says: str
     output: str = ""
 
-    def is_failure(self, *, warns_newest: bool) -> bool:
-        """Whether this result makes the command fail. With ``warns_newest``, a failure with the newest releases does not."""
-        return self.passed is False and not (warns_newest and self.name.endswith("newest"))
+    def is_failure(self, *, tolerates_newest: bool) -> bool:
+        """Whether this result makes the command fail. ``tolerates_newest`` excepts tests with the newest releases."""
+        return self.passed is False and not (tolerates_newest and self.name.endswith("newest"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tests of every copy of the sample application, and print the results.
 
     Returns:
-        The exit status: 1 if a copy failed, or if no copy could be run; else 0.
+        The exit status: 1 if tests failed, or if none could be run; else 0.
     """
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -81,11 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     warns = options.parse_args(arguments).warn_newest
     with tempfile.TemporaryDirectory(prefix="monolith-") as folder, ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(lambda one: _outcome(*one, folder=Path(folder)), _wanted()))
-    return print_results(outcomes, warns_newest=warns)
+        outcomes = list(pool.map(lambda item: _outcome(*item, folder=Path(folder)), _wanted()))
+    return print_test_results(outcomes, tolerates_newest=warns)
 
 
-def print_results(outcomes: Iterable[SampleTestResult], *, warns_newest: bool) -> int:
+def print_test_results(outcomes: Iterable[SampleTestResult], *, tolerates_newest: bool) -> int:
     """Print the result of each copy of the sample application, and return the exit status."""
     told = list(outcomes)
     for outcome in told:
@@ -95,7 +95,7 @@ def print_results(outcomes: Iterable[SampleTestResult], *, warns_newest: bool) -
         word = {True: "ok", False: "FAILED", None: "skipped"}[outcome.passed]
         sys.stdout.write(f"example  {word:<8} {outcome.name}: {outcome.says}\n")
     ran = any(outcome.passed is not None for outcome in told)
-    return int(not ran or any(outcome.is_failure(warns_newest=warns_newest) for outcome in told))
+    return int(not ran or any(outcome.is_failure(tolerates_newest=tolerates_newest) for outcome in told))
 
 
 def read_locked_constraints() -> Iterator[str]:
@@ -115,7 +115,7 @@ def _wanted() -> Iterator[tuple[str, str, Path | None]]:
 
 
 def find_python(version: str) -> Path | None:
-    """Find a Python of ``version``, such as ``3.11``: this one, one on the PATH, or one that pyenv installed.
+    """Find a Python interpreter of ``version``, such as ``3.11``: the running one, one on the PATH, or one of pyenv.
 
     None if there is none.
     """

@@ -60,7 +60,7 @@ class FileChange(NamedTuple):
     old: str | None
     new: str | None
 
-    def diff(self) -> Iterator[str]:
+    def to_unified_diff(self) -> Iterator[str]:
         """Yield the lines of a unified diff from ``old`` to ``new``."""
         before, after = (text.splitlines(keepends=True) if text else [] for text in (self.old, self.new))
         return difflib.unified_diff(before, after, f"a/{self.path}", f"b/{self.path}")
@@ -75,7 +75,7 @@ class LiftError(Exception):
 def lift_facade(
     project: Path, *, update: bool = False, force: bool = False, dry_run: bool = False
 ) -> list[FileChange]:
-    """Copy the facade into a project as its package ``utils.llm``, or update an earlier copy.
+    """Copy the facade, `backend.utils.llm`, into a project as ``utils.llm``, or update an earlier copy.
 
     Args:
         project: The project's root, from which its modules are imported. It also gets a first ``llm.toml``
@@ -85,8 +85,7 @@ def lift_facade(
         dry_run: Write nothing; only return the changes.
 
     Raises:
-        LiftError: There is a copy already and ``update`` is not set, there is no copy to update, or files
-            have conflicts.
+        LiftError: ``update`` is false and there is a copy, or is true and there is none, or files have conflicts.
     """
     place = project / PLACE
     if not project.is_dir():
@@ -108,11 +107,10 @@ def lift_facade(
     return changes
 
 
-def facade_requirements() -> dict[str, list[str]]:
-    """List the packages that a copy of the facade needs, by the name of its requirements file.
+def list_facade_requirements() -> dict[str, list[str]]:
+    """List the packages that a copy of the facade needs, by the name of the requirements file for them.
 
-    Each package is limited to releases from the tested version up to the next release that may be
-    incompatible.
+    Allowed releases begin with the tested one, and end before the next release that may be incompatible.
     """
     tested = _tested_versions()
     gemini = packages.OF_API["gemini"]
@@ -146,7 +144,7 @@ def _source() -> dict[str, str]:
         for path in sorted(found.relative_to(FACADE) for found in FACADE.rglob("*"))
         if path.suffix in {".py", ".typed"} and not _STAYS_BEHIND & set(path.parts)
     }
-    return files | {name: "\n".join(lines) + "\n" for name, lines in facade_requirements().items()}
+    return files | {name: "\n".join(lines) + "\n" for name, lines in list_facade_requirements().items()}
 
 
 def _known(place: Path) -> Mapping[str, str]:

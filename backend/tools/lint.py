@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from backend.tools.retirements import HORIZON, replacement_sentence, retirement_in_words
+from backend.tools.retirements import HORIZON, describe_retirement, make_replacement_sentence
 from backend.utils.llm.diagnostics.retirements import (
     EndpointRetirement,
     find_endpoint_uses,
@@ -21,9 +21,9 @@ from backend.utils.llm.diagnostics.retirements import (
 from backend.utils.llm.model_config.rows import validate_rows
 from backend.utils.llm.models import UNKNOWN, find_retirement, is_known_model
 from backend.utils.llm.pricing import compute_cost
-from backend.utils.llm.problems import Problems
-from backend.utils.llm.receipt import Usage
-from backend.utils.llm.routing.charges import max_usage
+from backend.utils.llm.problems import TableProblems
+from backend.utils.llm.receipt import TokenUsage
+from backend.utils.llm.routing.charges import max_budget_usage
 from backend.utils.llm.routing.route import Needs
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from backend.utils.llm.budgets import Budget
-    from backend.utils.llm.model_config import Endpoint, Feature, Snapshot
+    from backend.utils.llm.model_config import Endpoint, Feature, TableSnapshot
     from backend.utils.llm.model_config.rows import TableRows
 
 Kind = Literal[
@@ -52,9 +52,9 @@ class LintFinding(BaseModel):
     Attributes:
         subject: The endpoint or feature that the warning is about.
         says: The whole message, which begins with the subject.
-        features: The features concerned.
-        profiles: The profiles in which they are concerned.
-        retires: The model's retirement date, if the warning is about a model that goes off sale.
+        features: The affected features.
+        profiles: The profiles in which these features are affected.
+        retires: The model's retirement, if the warning is about a model that goes off sale.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,31 +66,31 @@ class LintFinding(BaseModel):
     profiles: tuple[str, ...] = ()
     retires: EndpointRetirement | None = None
 
-    def fails_check(self, *, strict: bool, within: timedelta | None) -> bool:
+    def fails_check(self, *, strict: bool, retirement_within: timedelta | None) -> bool:
         """Whether this warning makes the command ``check`` fail.
 
         Args:
-            strict: Whether all warnings make the command fail.
-            within: If set, a warning about a retirement counts only if the model is off sale already or goes off
-                sale within this time, even if ``strict``.
+            strict: Whether warnings make the command fail.
+            retirement_within: Warnings about retirements fail the command exactly if the model is off sale by
+                this time from now, whatever ``strict`` says; None to treat them like other warnings.
         """
-        if self.retires is None or within is None:
+        if self.retires is None or retirement_within is None:
             return strict
-        return timedelta(days=self.retires.days) <= _whole_days(within)
+        return timedelta(days=self.retires.days) <= _whole_days(retirement_within)
 
 
 def lint_table(
-    snapshot: Snapshot, document: Mapping[str, Any], today: date, *, horizon: timedelta = HORIZON
+    snapshot: TableSnapshot, document: Mapping[str, Any], today: date, *, horizon: timedelta = HORIZON
 ) -> tuple[LintFinding, ...]:
-    """Find what may soon fail in a valid table, and what has an unknown cost. Models that go off sale come first.
+    """Find what may soon fail in a valid table, and what has an unknown cost. Retirements come first.
 
     Args:
         snapshot: The loaded table.
         document: The parsed file of the table, including rows that do not take effect.
-        today: The day for which models are judged.
+        today: The day from which the time to a retirement is counted.
         horizon: How far ahead retirements are reported.
     """
-    rows = validate_rows(document, "", Problems())
+    rows = validate_rows(document, "", TableProblems())
     return (
         *_retirements(snapshot, rows, today, _whole_days(horizon)),
         *_unknown_models(snapshot),
@@ -106,7 +106,9 @@ def lint_table(
 # Retirements -------------------------------------------------------------------------------------------------------
 
 
-def _retirements(snapshot: Snapshot, rows: TableRows, today: date, horizon: timedelta) -> list[LintFinding]:
+def _retirements(
+    snapshot: TableSnapshot, rows: TableRows, today: date, horizon: timedelta
+) -> list[LintFinding]:
     in_force = [
         _retirement(model, _served(model.features, model.profiles), model.features, model.profiles)
         for model in list_retirement_impacts(snapshot, today)
@@ -120,7 +122,7 @@ def _retirements(snapshot: Snapshot, rows: TableRows, today: date, horizon: time
     return [finding for _, finding in sorted(near, key=lambda pair: (pair[0].day, pair[0].endpoint))]
 
 
-def _out_of_force(snapshot: Snapshot, rows: TableRows, today: date) -> Iterator[LintFinding]:
+def _out_of_force(snapshot: TableSnapshot, rows: TableRows, today: date) -> Iterator[LintFinding]:
     """Retirements of endpoints in the file that a pin or a variable hides, and that would serve without it."""
     in_force = {str(endpoint) for endpoint in find_endpoint_uses(snapshot)}
     for written, places in _places(rows).items():
@@ -138,7 +140,7 @@ def _retirement(
     return LintFinding(
         kind="retires",
         subject=model.endpoint,
-        says=f"{model.endpoint} {goes} off sale {retirement_in_words(model)}: {whom}.{replacement_sentence(model)}",
+        says=f"{model.endpoint} {goes} off sale {describe_retirement(model)}: {whom}.{make_replacement_sentence(model)}",
         features=features,
         profiles=profiles,
         retires=model,
@@ -166,7 +168,7 @@ def _places(rows: TableRows) -> Mapping[str, list[str]]:
 # Endpoints ---------------------------------------------------------------------------------------------------------
 
 
-def _unknown_models(snapshot: Snapshot) -> Iterator[LintFinding]:
+def _unknown_models(snapshot: TableSnapshot) -> Iterator[LintFinding]:
     for endpoint, served in find_endpoint_uses(snapshot).items():
         declared = endpoint.can != UNKNOWN
         if not (declared or is_known_model(endpoint.model) or endpoint.retirement):
@@ -174,11 +176,11 @@ def _unknown_models(snapshot: Snapshot) -> Iterator[LintFinding]:
             yield _on_endpoint("unknown_model", endpoint, f"{fault}. Say it in {_row(endpoint)}", served)
 
 
-def _unpriced(snapshot: Snapshot, today: date) -> Iterator[LintFinding]:
+def _unpriced(snapshot: TableSnapshot, today: date) -> Iterator[LintFinding]:
     noon = datetime.combine(today, time(12), tzinfo=UTC)
     for endpoint, served in find_endpoint_uses(snapshot).items():
         if endpoint.provider.access == "key" and not _is_priced(endpoint, noon):
-            provider, model = endpoint.priced_as
+            provider, model = endpoint.price_list_id
             fault = (
                 f"no price of {model!r} at {provider} is known. Write price or priced_as in {_row(endpoint)}"
             )
@@ -186,11 +188,11 @@ def _unpriced(snapshot: Snapshot, today: date) -> Iterator[LintFinding]:
 
 
 def _is_priced(endpoint: Endpoint, moment: datetime) -> bool:
-    a_word = Usage(input=1, output=1)
+    a_word = TokenUsage(input=1, output=1)
     return compute_cost(endpoint, a_word, moment) is not None
 
 
-def _tight_budgets(snapshot: Snapshot, today: date) -> Iterator[LintFinding]:
+def _tight_budgets(snapshot: TableSnapshot, today: date) -> Iterator[LintFinding]:
     """Budgets smaller than the longest answer of every endpoint, so that no request is ever sent."""
     for name, feature in snapshot.features.items():
         chain = list(snapshot.chain(name, snapshot.profile))
@@ -205,10 +207,10 @@ def _tight_budgets(snapshot: Snapshot, today: date) -> Iterator[LintFinding]:
 
 def _most(budget: Budget, feature: Feature, endpoint: Endpoint, today: date) -> int | None:
     options = feature.options.with_defaults(endpoint.options)
-    return max_usage(budget, endpoint, feature, options, Needs(), today)
+    return max_budget_usage(budget, endpoint, feature, options, Needs(), today)
 
 
-def _refused_tools(snapshot: Snapshot) -> Iterator[LintFinding]:
+def _refused_tools(snapshot: TableSnapshot) -> Iterator[LintFinding]:
     """Endpoints of OpenAI's newer models that refuse tools in Chat Completions, always or with an effort."""
     for endpoint, served in find_endpoint_uses(snapshot).items():
         refused = [pair for pair in served if not _takes_tools(endpoint, snapshot.features[pair[0]])]
@@ -222,7 +224,7 @@ def _takes_tools(endpoint: Endpoint, feature: Feature) -> bool:
     return not feature.tools or endpoint.supports_tools(feature.options.effort or endpoint.options.effort)
 
 
-def _unused(snapshot: Snapshot, rows: TableRows) -> Iterator[LintFinding]:
+def _unused(snapshot: TableSnapshot, rows: TableRows) -> Iterator[LintFinding]:
     used = {str(endpoint) for endpoint in find_endpoint_uses(snapshot)} | set(_places(rows))
     for written in sorted(set(rows.models) - used):
         says = f'models."{written}": no profile, group, pin or demo leads to it. Use it or delete it.'
@@ -246,7 +248,7 @@ def _on_endpoint(
 # Features ----------------------------------------------------------------------------------------------------------
 
 
-def _single_provider(snapshot: Snapshot) -> Iterator[LintFinding]:
+def _single_provider(snapshot: TableSnapshot) -> Iterator[LintFinding]:
     single: dict[tuple[str, str], list[str]] = defaultdict(list)
     for profile, served in snapshot.chains.items():
         for feature, chain in served.items():
@@ -264,7 +266,7 @@ def _single_provider(snapshot: Snapshot) -> Iterator[LintFinding]:
         )
 
 
-def _unhedged(snapshot: Snapshot) -> Iterator[LintFinding]:
+def _unhedged(snapshot: TableSnapshot) -> Iterator[LintFinding]:
     """Features with a hedge, but without a second endpoint."""
     for name, feature in sorted(snapshot.features.items()):
         alone = {

@@ -57,18 +57,12 @@ class LockedRelease:
         return f"{self.name}=={self.version}"
 
     def is_installed_on(self, platform: Platform) -> bool:
-        """Whether the release's environment marker applies to ``platform``.
-
-        A release without a marker is installed everywhere.
-        """
+        """Whether the release's environment marker applies to ``platform``. Always true without a marker."""
         return self.marker is None or Marker(self.marker).evaluate(dict(platform.markers))
 
     @property
     def is_installed_here(self) -> bool:
-        """Whether the release's environment marker applies to this machine.
-
-        A release without a marker is installed everywhere.
-        """
+        """Whether the release's environment marker applies to this machine. Always true without a marker."""
         return self.marker is None or Marker(self.marker).evaluate()
 
 
@@ -168,16 +162,13 @@ def find_lock_problems(
     declared: Iterable[Requirement],
     platform: Platform,
 ) -> list[str]:
-    """Check that the lock files are complete and consistent for one platform.
+    """Find what is missing or inconsistent in the lock files for one platform, as one sentence per problem.
 
     Args:
         locked: The releases of all lock files that are installed together.
         metadata: The requirements of each release, by ``name==version``.
         declared: The project's own requirements, with their extras.
         platform: The platform to install on.
-
-    Returns:
-        A sentence for each problem; empty if there is none.
     """
     wanted = [release for release in locked if release.is_installed_on(platform)]
     chosen = {release.name: release for release in wanted}
@@ -267,7 +258,7 @@ def _dump(metadata: Mapping[str, ReleaseMetadata]) -> str:
 
 
 def main() -> int:
-    """Write the metadata of all locked releases, as pip reports it for each platform, and print what the lock files lack.
+    """Write the metadata of all locked releases, as pip reports it for each platform, and print what is wrong.
 
     Returns:
         The exit status: 1 if the lock files have a problem, else 0.

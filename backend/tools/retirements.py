@@ -14,23 +14,23 @@ HORIZON: Final = timedelta(days=90)
 """How far ahead a retirement is reported."""
 
 
-def retirement_headline(found: Iterable[RetirementImpact], within: timedelta = HORIZON) -> str | None:
-    """Make a line of text that names the features with models that are off sale, or will be ``within`` this time.
+def make_retirement_headline(impacts: Iterable[RetirementImpact], within: timedelta = HORIZON) -> str | None:
+    """Make a line that names the features whose models are off sale, or will be so ``within`` this time from now.
 
     None if there are no such models.
     """
-    near = [model for model in found if timedelta(days=model.days) <= within]
+    near = [model for model in impacts if timedelta(days=model.days) <= within]
     features = sorted({feature for model in near for feature in model.features})
     if not features:
         return None
     first = min((model for model in near if model.features), key=lambda model: model.day)
     return (
         f"Off sale within {within.days} days, or already: models of {', '.join(features)}. "
-        f"First {first.endpoint} {retirement_in_words(first)}.{replacement_sentence(first)} `python -m backend check` lists all."
+        f"First {first.endpoint} {describe_retirement(first)}.{make_replacement_sentence(first)} `python -m backend check` lists all."
     )
 
 
-def retirement_in_words(model: EndpointRetirement) -> str:
+def describe_retirement(model: EndpointRetirement) -> str:
     """Describe when a model goes off sale, such as ``on 2026-12-01, in 5 days``."""
     match model.days:
         case 0:
@@ -42,8 +42,8 @@ def retirement_in_words(model: EndpointRetirement) -> str:
     return f"on {model.day}, {distance}"
 
 
-def replacement_sentence(model: EndpointRetirement) -> str:
-    """Make a sentence, after a space, that names the replacement which the vendor recommends. Empty if there is none."""
+def make_replacement_sentence(model: EndpointRetirement) -> str:
+    """Make a sentence with a leading space that names the vendor's recommended replacement. Empty if there is none."""
     return f" Its vendor names {model.replacement} instead." if model.replacement else ""
 
 

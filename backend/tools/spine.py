@@ -63,8 +63,8 @@ class CallTrace(NamedTuple):
         return len({file for file, _ in self.calls})
 
     @property
-    def file_switches(self) -> int:
-        """How often a call is in another file than the call before it."""
+    def file_switch_count(self) -> int:
+        """How often a call is in another file than the previous call."""
         return sum(before != after for (before, _), (after, _) in pairwise(self.calls))
 
 
@@ -81,7 +81,7 @@ class BoundedMetric(NamedTuple):
         return self.value <= self.bound
 
 
-class CallKind(NamedTuple):
+class TracedCallKind(NamedTuple):
     """A kind of model call to be traced, such as a failover.
 
     Attributes:
@@ -109,14 +109,14 @@ _ANSWER: Final = Text('{"text": "hi"}')
 _FAILURES: Final = (Status(503),) * 3
 _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite")
 KINDS: Final = {
-    "plain call": CallKind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 147, 22, 55),
-    "asynchronous call": CallKind(
+    "plain call": TracedCallKind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 147, 22, 55),
+    "asynchronous call": TracedCallKind(
         lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 208, 27, 104
     ),
-    "stream of one chunk": CallKind(
+    "stream of one chunk": TracedCallKind(
         lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 406, 27, 176
     ),
-    "structured call": CallKind(
+    "structured call": TracedCallKind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
         _ALONE,
@@ -124,7 +124,9 @@ KINDS: Final = {
         27,
         66,
     ),
-    "failover": CallKind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1181, 45, 312),
+    "failover": TracedCallKind(
+        lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1181, 45, 312
+    ),
 }
 
 
@@ -152,12 +154,12 @@ def trace_calls(run: Callable[[], object], root: Path = FACADE, excluded: Path =
     return CallTrace(tuple(calls))
 
 
-def find_shortest_trace(kind: CallKind) -> CallTrace:
+def find_shortest_trace(kind: TracedCallKind) -> CallTrace:
     """Trace a kind of call `ROUNDS` times, each time with a new, warmed-up `Patchbay`, and return the shortest trace."""
     return min((_trace_once(kind) for _ in range(ROUNDS)), key=lambda trace: len(trace.calls))
 
 
-def _trace_once(kind: CallKind) -> CallTrace:
+def _trace_once(kind: TracedCallKind) -> CallTrace:
     with LoopbackProvider() as provider:
         patchbay = loopback_patchbay(provider, {"greet": kind.chain}, time=VirtualTime().time)
         with use(patchbay):
@@ -171,8 +173,8 @@ def _trace_once(kind: CallKind) -> CallTrace:
     return traced
 
 
-def parse_spine_files(page: str) -> tuple[str, ...]:
-    """Get from ``page``, the text of `ARCHITECTURE`, the files that one has to read to understand a call, in order.
+def parse_documented_files(page: str) -> tuple[str, ...]:
+    """Get from the text of `ARCHITECTURE` the files that one has to read to understand a model call, in order.
 
     They are the items of the page's numbered list, such as ``1. `clients.py```.
     """
@@ -219,16 +221,16 @@ def collect_backend_imports() -> dict[str, set[str]]:
     }
 
 
-def measure_metrics() -> Iterator[BoundedMetric]:
+def measure_code_metrics() -> Iterator[BoundedMetric]:
     """Measure calls, files and lines, and yield each number with the largest value that is allowed."""
     for name, kind in KINDS.items():
         found = find_shortest_trace(kind)
         yield BoundedMetric(f"{name}: calls", len(found.calls), kind.calls)
         yield BoundedMetric(f"{name}: files", found.file_count, kind.files)
-        yield BoundedMetric(f"{name}: moves between files", found.file_switches, kind.moves)
-    listed = parse_spine_files(ARCHITECTURE.read_text(encoding="utf-8"))
-    yield BoundedMetric("spine: lines", count_lines(FACADE / file for file in listed), 5_420)
-    yield BoundedMetric("facade with its testing kit: lines", count_lines(FACADE.rglob("*.py")), 37_800)
+        yield BoundedMetric(f"{name}: moves between files", found.file_switch_count, kind.moves)
+    listed = parse_documented_files(ARCHITECTURE.read_text(encoding="utf-8"))
+    yield BoundedMetric("spine: lines", count_lines(FACADE / file for file in listed), 5_210)
+    yield BoundedMetric("facade with its testing kit: lines", count_lines(FACADE.rglob("*.py")), 37_650)
     found_circles = find_import_cycles(collect_backend_imports())
     yield BoundedMetric("modules that import each other, types included", sum(map(len, found_circles)), 0)
 
@@ -252,7 +254,7 @@ def main(arguments: list[str]) -> int:
     """
     warnings.simplefilter("ignore")
     kept = True
-    for figure in measure_metrics():
+    for figure in measure_code_metrics():
         kept = kept and figure.is_within_bound
         mark = "" if figure.is_within_bound else "  TOO MANY"
         sys.stdout.write(f"{figure.name:50} {figure.value:6} of {figure.bound:6}{mark}\n")

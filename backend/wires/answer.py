@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from backend.utils.llm.receipt import Usage
+from backend.utils.llm.receipt import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .faults import RequestFault
 
-NOTHING_USED: Final = Usage()
+NOTHING_USED: Final = TokenUsage()
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 """Why an answer ended, in the terms of Chat Completions."""
 
@@ -32,13 +32,11 @@ class Choice:
     Attributes:
         refusal: The text of the model's refusal; empty if the model does not refuse.
         reasoning: The model's reasoning as text; empty if the provider sends none.
-        reasoning_items: The provider's own reasoning items, which the client has to send back unchanged in
-            its next request.
+        reasoning_items: The provider's own reasoning items, which the client returns unchanged in its next request.
         calls: The tool calls.
         logprobs: The tokens' log probabilities, in the form of Chat Completions.
         receipt: The receipt of the call; empty if there is none.
-        stop_sequence: The stop sequence that ended the choice; None if there was none, or the provider does
-            not report it.
+        stop_sequence: The stop sequence that ended the choice; None if there was none, or if it is unknown.
     """
 
     text: str = ""
@@ -47,7 +45,7 @@ class Choice:
     reasoning_items: Sequence[Mapping[str, Any]] = ()
     calls: Sequence[ToolCall] = ()
     finish_reason: FinishReason = "stop"
-    usage: Usage = NOTHING_USED
+    usage: TokenUsage = NOTHING_USED
     logprobs: Sequence[Mapping[str, Any]] = ()
     receipt: Mapping[str, Any] = field(default_factory=dict)
     stop_sequence: str | None = None
@@ -65,14 +63,14 @@ class Answer:
     ignored: Sequence[str] = ()
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> TokenUsage:
         """The sum of the token usage of all choices. Each choice is a separate call of the model."""
-        return total_usage(choice.usage for choice in self.choices)
+        return sum_usage(choice.usage for choice in self.choices)
 
 
-def total_usage(parts: Iterable[Usage]) -> Usage:
-    """Add up the token usage of several calls."""
-    return Usage(*map(sum, zip(*parts, strict=True)))
+def sum_usage(usages: Iterable[TokenUsage]) -> TokenUsage:
+    """Add up the token usage of several calls, field by field."""
+    return TokenUsage(*map(sum, zip(*usages, strict=True)))
 
 
 # Streams -------------------------------------------------------------------------------------------------------------
@@ -113,10 +111,7 @@ class ReasoningDelta(NamedTuple):
 
 
 class ReasoningItems(NamedTuple):
-    """The provider's own reasoning items of a choice, which the client has to send back unchanged in its next request.
-
-    Sent complete, towards the end of the choice.
-    """
+    """The provider's own reasoning items of a choice, complete, which the client returns in its next request."""
 
     items: Sequence[Mapping[str, Any]]
     choice: int = 0
@@ -145,12 +140,11 @@ class ChoiceFinished(NamedTuple):
 
     Attributes:
         choice: The index of the choice, from 0.
-        stop_sequence: The stop sequence that ended the choice; None if there was none, or the provider does
-            not report it.
+        stop_sequence: The stop sequence that ended the choice; None if there was none, or if it is unknown.
     """
 
     reason: FinishReason
-    usage: Usage
+    usage: TokenUsage
     receipt: Mapping[str, Any]
     choice: int = 0
     stop_sequence: str | None = None

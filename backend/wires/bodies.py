@@ -49,8 +49,8 @@ def check_embedded_json_size(texts: Iterable[object], param: str) -> None:
     """Check the size of JSON inside strings of a body, such as tool calls' arguments, before that JSON is parsed.
 
     Args:
-        texts: The strings. Anything that is no string is skipped.
-        param: The request's field that has the strings, for the error.
+        texts: The strings with JSON. Values of other types are skipped.
+        param: The name of the request's field with these strings, for the error.
 
     Raises:
         InvalidRequestError: The strings together have more than `MOST_VALUES` JSON values.
@@ -64,10 +64,10 @@ def check_embedded_json_size(texts: Iterable[object], param: str) -> None:
 
 
 def decompress_body(body: bytes, encoding: str) -> bytes:
-    """Decompress a request body, up to `LONGEST` bytes. An empty ``encoding`` or ``identity`` returns ``body`` unchanged.
+    """Decompress a request body. An empty ``encoding`` or ``identity`` returns ``body`` unchanged.
 
     Raises:
-        RequestFaultError: The result is longer, ``body`` cannot be decompressed, or ``encoding`` is unknown.
+        RequestFaultError: The result has more than `LONGEST` bytes, ``body`` is damaged, or ``encoding`` is unknown.
     """
     kind = encoding.strip().lower()
     if kind in {"", "identity"}:
@@ -128,8 +128,7 @@ _UNPACKERS: Final[dict[str, Callable[[bytes], bytes]]] = {
 def count_json_values(text: bytes, limit: int) -> int:
     """Count the objects, lists and members in JSON text, without parsing it.
 
-    It counts commas and opening brackets, and serves only to tell whether there are more than ``limit``: up
-    to that number, it may include punctuation inside strings.
+    The count is approximate, and only meant to tell whether there are more than ``limit``.
     """
     if (signs := _signs_in(text)) <= limit:
         return signs

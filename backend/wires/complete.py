@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from .fields import optional_field, read_model_name, required_field
+from .fields import read_model_name, read_optional_field, read_required_field
 from .openai.chat_answer import ChatEventWriter, make_tool_call_object
 from .openai.chat_request import parse_chat_request
 from .sse import encode_json_event
@@ -23,7 +23,7 @@ GROUP: Final = "group:"
 
 @dataclass(frozen=True, slots=True)
 class NativeCompletionExchange:
-    """A parsed request of the service's own completion API, which also writes the answer. See `WireExchange`.
+    """A parsed request of the service's own completion API, with methods to encode the answer. See `WireExchange`.
 
     Attributes:
         tenant_id: The tenant that the request names; None if it names none.
@@ -31,10 +31,10 @@ class NativeCompletionExchange:
 
     request: CompletionRequest
     tenant_id: str | None = None
-    tells_receipt: bool = False
+    includes_receipt: bool = False
 
-    def response_body(self, answer: Answer) -> Mapping[str, Any]:
-        """Build the JSON body of the complete answer, with its text and tool calls. See `WireExchange.response_body`."""
+    def make_response_body(self, answer: Answer) -> Mapping[str, Any]:
+        """Build the JSON body of the complete answer, with its text and tool calls. See `WireExchange.make_response_body`."""
         choice = answer.choices[0]
         document = {
             "id": self.request.id,
@@ -44,40 +44,42 @@ class NativeCompletionExchange:
             "finish_reason": choice.finish_reason,
             "usage": choice.usage._asdict(),
         }
-        return {**document, "receipt": choice.receipt} if self.tells_receipt else document
+        return {**document, "receipt": choice.receipt} if self.includes_receipt else document
 
     def make_event_writer(self) -> ChatEventWriter:
         """Make the writer that encodes a streamed answer as chunks of Chat Completions.
 
         See `WireExchange.make_event_writer`.
         """
-        return ChatEventWriter(self.request, tells_receipt=self.tells_receipt)
+        return ChatEventWriter(self.request, includes_receipt=self.includes_receipt)
 
 
 class NativeCompletionWire:
-    """The service's own completion API as one of the HTTP protocols that clients may speak. See `WireProtocol`."""
+    """Serves the service's own completion API to clients: parses requests, and encodes errors. See `WireProtocol`."""
 
     def parse_request(
-        self, body: Mapping[str, Any], *, tells_receipt: bool = False
+        self, body: Mapping[str, Any], *, includes_receipt: bool = False
     ) -> NativeCompletionExchange:
         """Parse the JSON ``body`` of a request. See `WireProtocol.parse_request`.
 
         ``model_group`` names a group of models, or with a leading ``@`` an agent.
         """
-        group = required_field(body, "model_group", str)
+        group = read_required_field(body, "model_group", str)
         model = group if group.startswith(("@", GROUP)) else f"{GROUP}{group}"
         others = {name: value for name, value in body.items() if name not in {"model_group", "tenant_id"}}
         request = parse_chat_request(
             {**others, "model": read_model_name({"model_group": model}, "model_group"), "n": None}
         )
-        return NativeCompletionExchange(request, optional_field(body, "tenant_id", str), tells_receipt)
+        return NativeCompletionExchange(
+            request, read_optional_field(body, "tenant_id", str), includes_receipt
+        )
 
-    def error_response(self, fault: RequestFault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only
-        """Build the HTTP status and the JSON body of an error response. See `WireProtocol.error_response`."""
+    def to_error_response(self, fault: RequestFault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only
+        """Build the HTTP status and the JSON body of an error response. See `WireProtocol.to_error_response`."""
         return fault.status, {"error": _described(fault)}
 
-    def shutdown_event(self, fault: RequestFault) -> bytes:
-        """Encode the event that ends an open stream when the server shuts down. See `WireProtocol.shutdown_event`."""
+    def encode_shutdown_event(self, fault: RequestFault) -> bytes:
+        """Encode the event that ends an open stream when the server shuts down. See `WireProtocol.encode_shutdown_event`."""
         return encode_json_event({"error": _described(fault)})
 
 

@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RequestFault:
-    """What a client is told about an error, independent of the protocol.
+    """An error as it is told to a client, before it is written in the form of the client's protocol.
 
     Attributes:
         status: The HTTP status.
         code: A stable error code: the `LLMError.code` of a failed call, or a code of the HTTP API's own.
         message: A message that is safe to show to the client.
-        param: The invalid field of the request, as the client's protocol calls it; None if no single field
-            is invalid.
+        param: The name of the invalid field in the client's request; None if no single field is invalid.
         retry_after: Seconds after which to try again; None if unknown.
         call_id: The id of the failed call; None if there was no call.
     """
@@ -36,7 +35,7 @@ class RequestFault:
 
 
 class RequestFaultError(Exception):
-    """A request is rejected before any provider is called. ``fault`` is what the client is told."""
+    """A request is rejected before any provider is called. ``fault`` describes the error for the client."""
 
     def __init__(self, fault: RequestFault) -> None:
         super().__init__(fault.message)
@@ -51,7 +50,7 @@ class InvalidRequestError(RequestFaultError):
 
 
 class UnsupportedParameterError(InvalidRequestError):
-    """The request asks for features that this service does not support, and it is strict, so they are not just ignored.
+    """A strict request asks for features that this service does not support. Otherwise, they would be ignored.
 
     Args:
         names: The names of these features, at least one.
@@ -66,7 +65,7 @@ class UnknownModelError(RequestFaultError):
 
     Args:
         model: The requested name.
-        nearest: A similar name that exists, to be suggested in the message; empty for none.
+        nearest: A similar existing name, which the message suggests; empty for none.
     """
 
     def __init__(self, model: str, nearest: str = "") -> None:
@@ -79,7 +78,7 @@ INTERNAL = RequestFault(500, "internal_error", "Something went wrong here. The l
 
 
 def fault_from_error(error: LLMError) -> RequestFault:
-    """Translate the error of a failed LLM call into the `RequestFault` that the client is told."""
+    """Translate the error of a failed LLM call into a `RequestFault`, to be told to the client."""
     return RequestFault(
         error.http_status,
         error.code,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast, get_args
 from backend.utils.llm.errors import NoEndpointError
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers.ask import REASONING_KEY, STOP_KEY, THOUGHTS_KEY
-from backend.utils.llm.receipt import RECEIPT_KEY, Usage
+from backend.utils.llm.receipt import RECEIPT_KEY, TokenUsage
 
 from .answer import (
     NOTHING_USED,
@@ -24,7 +24,7 @@ from .answer import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
-    total_usage,
+    sum_usage,
 )
 from .merging import gather_or_cancel, merge_streams
 from .tool_names import ToolNameReplacer, list_tool_names
@@ -47,7 +47,7 @@ _REASONS: Final[frozenset[str]] = frozenset(get_args(FinishReason))
 
 
 class ChatModelRegistry(Protocol):
-    """The methods of `Patchbay` that are used to answer requests. They look up chat models by name."""
+    """Looks up chat models by name. The methods of `Patchbay` that are needed to answer requests."""
 
     def get_llm(self, feature: str) -> BaseChatModel:
         """Get the chat model of a feature or group."""
@@ -139,8 +139,7 @@ def make_call_kwargs(request: CompletionRequest, options: Options, call_id: str)
 
     Args:
         request: The request. Its tools, stop sequences and response format are among the arguments.
-        options: The options to call with; perhaps fewer than the request has, if no endpoint supports them
-            all.
+        options: The options of the call: those of the request, perhaps without some that no endpoint supports.
         call_id: The id of the call.
     """
     settings = {name: getattr(options, name) for name in options.model_fields_set}
@@ -180,7 +179,7 @@ def choice_from_message(message: AIMessage) -> Choice:
         calls=calls,
         finish_reason=_reason(metadata.get("finish_reason"), calls=bool(calls)),
         stop_sequence=metadata.get(STOP_KEY),
-        usage=Usage.from_metadata(message.usage_metadata) or _estimated(receipt),
+        usage=TokenUsage.from_metadata(message.usage_metadata) or _estimated(receipt),
         logprobs=(metadata.get("logprobs") or {}).get("content") or (),
         receipt=receipt,
     )
@@ -193,11 +192,11 @@ def _reason(told: object, *, calls: bool) -> FinishReason:
     return told if told in _REASONS else "stop"  # type: ignore[return-value]
 
 
-def _estimated(receipt: Mapping[str, Any]) -> Usage:
+def _estimated(receipt: Mapping[str, Any]) -> TokenUsage:
     """The usage in the receipt, for an answer whose provider reported none."""
     attempts = receipt.get("attempts") or ()
-    found = next((one["usage"] for one in reversed(attempts) if one["usage"]), None)
-    return Usage(**found) if found else NOTHING_USED
+    found = next((attempt["usage"] for attempt in reversed(attempts) if attempt["usage"]), None)
+    return TokenUsage(**found) if found else NOTHING_USED
 
 
 # Streams -------------------------------------------------------------------------------------------------------------
@@ -211,14 +210,14 @@ class _ChunkReader:
         self._places: dict[object, int] = {}
         self._reason: object = None
         self._stop_sequence: str | None = None
-        self._usage: list[Usage] = []
+        self._usage: list[TokenUsage] = []
         self._receipt: Mapping[str, Any] = {}
 
     def events(self, chunk: AIMessageChunk) -> Iterator[Event]:
         """The events for ``chunk``. Usage in chunks adds up."""
         extras, metadata, choice = chunk.additional_kwargs, chunk.response_metadata, self._choice
         if chunk.usage_metadata:
-            self._usage.append(Usage.from_metadata(chunk.usage_metadata) or Usage())
+            self._usage.append(TokenUsage.from_metadata(chunk.usage_metadata) or TokenUsage())
         if metadata:
             self._reason = metadata.get("finish_reason", self._reason)
             self._stop_sequence = metadata.get(STOP_KEY, self._stop_sequence)
@@ -238,6 +237,6 @@ class _ChunkReader:
 
     def end(self) -> ChoiceFinished:
         """The end of the choice."""
-        usage = total_usage(self._usage) if self._usage else _estimated(self._receipt)
+        usage = sum_usage(self._usage) if self._usage else _estimated(self._receipt)
         reason = _reason(self._reason, calls=bool(self._places))
         return ChoiceFinished(reason, usage, self._receipt, self._choice, self._stop_sequence)

@@ -27,62 +27,62 @@ UNMODERATED = "Nothing is moderated here. Leave `moderation` out, and look at th
 _SERVED_TIERS = frozenset({None, "auto", "default", "standard", "standard_only"})
 
 
-def optional_field(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T | None:
-    """Get the field ``name`` of a JSON object in the request. None if the field is absent or null.
+def read_optional_field(
+    body: Mapping[str, Any], name: str, expected_type: type[T], path_prefix: str = ""
+) -> T | None:
+    """Read the field ``name`` of ``body``, a JSON object in the request. None if the field is absent or null.
 
-    Args:
-        body: The JSON object.
-        name: The name of the field.
-        kind: The type that the value must have.
-        within: The path of ``body`` in the request, with a dot at its end, for error messages.
+    Error messages put ``path_prefix`` before the name: the path of ``body`` with a trailing dot.
 
     Raises:
-        InvalidRequestError: The value has another type.
+        InvalidRequestError: The value has another type than ``expected_type``.
     """
     value = body.get(name)
-    if value is None or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
+    if value is None or (
+        isinstance(value, expected_type) and not (expected_type is int and isinstance(value, bool))
+    ):
         return value
-    raise InvalidRequestError(f"`{within}{name}` has to be {_WORDS[kind]}.", f"{within}{name}")
+    raise InvalidRequestError(
+        f"`{path_prefix}{name}` has to be {_WORDS[expected_type]}.", f"{path_prefix}{name}"
+    )
 
 
-def required_field(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T:
-    """Get the field ``name`` of a JSON object in the request.
+def read_required_field(
+    body: Mapping[str, Any], name: str, expected_type: type[T], path_prefix: str = ""
+) -> T:
+    """Read the field ``name`` of ``body``, a JSON object in the request.
 
-    Args:
-        body: The JSON object.
-        name: The name of the field.
-        kind: The type that the value must have.
-        within: The path of ``body`` in the request, with a dot at its end, for error messages.
+    Error messages put ``path_prefix`` before the name: the path of ``body`` with a trailing dot.
 
     Raises:
-        InvalidRequestError: The field is missing or null, or its value has another type.
+        InvalidRequestError: The field is missing or null, or has another type than ``expected_type``.
     """
-    value = optional_field(body, name, kind, within)
+    value = read_optional_field(body, name, expected_type, path_prefix)
     if value is None:
         raise InvalidRequestError(
-            f"`{within}{name}` is missing.", f"{within}{name}", "missing_required_parameter"
+            f"`{path_prefix}{name}` is missing.", f"{path_prefix}{name}", "missing_required_parameter"
         )
     return value
 
 
 def read_model_name(body: Mapping[str, Any], field: str = "model") -> str:
-    """Get the name of the requested model from ``field`` of the request's body.
+    """Read the name of the requested model from ``field`` of the request's body.
 
     Raises:
         InvalidRequestError: The name is missing or too long.
     """
-    name = required_field(body, field, str)
+    name = read_required_field(body, field, str)
     if len(name) > LONGEST:
         raise InvalidRequestError(f"`{field}` may have up to {LONGEST} characters.", field)
     return name
 
 
 def iter_objects_with_paths(values: Sequence[Any], field_path: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Check that every item of a list in the request is a JSON object, and yield each with its path, such as ``tools[2]``.
+    """Yield each item of a list in the request with its path, such as ``tools[2]``, for error messages.
 
     Args:
-        values: The items of the list.
-        field_path: The path of the list in the request, for error messages.
+        values: The items of the list, which have to be JSON objects.
+        field_path: The path of the list in the request.
 
     Raises:
         InvalidRequestError: An item is no object.
@@ -95,20 +95,19 @@ def iter_objects_with_paths(values: Sequence[Any], field_path: str) -> Iterator[
         yield value, f"{field_path}[{number}]"
 
 
-def read_options(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
+def read_model_options(body: Mapping[str, Any], option_by_field: Mapping[str, str]) -> Options:
     """Read the options of the model call, such as ``temperature``, from the fields of a request.
 
     Args:
-        body: The request.
-        names: The option that each field sets. If several fields set the same option, the first field that
-            is present counts.
+        body: The JSON body of the request.
+        option_by_field: The option that each field sets, in order: the first present field of an option counts.
 
     Raises:
         InvalidRequestError: A value is invalid for its option.
     """
     given: dict[str, Any] = {}
     fields: dict[str, str] = {}
-    for field, option in names.items():
+    for field, option in option_by_field.items():
         if (value := body.get(field)) is not None and option not in given:
             given[option], fields[option] = value, field
     if not given:
@@ -121,55 +120,56 @@ def read_options(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
     raise InvalidRequestError(f"`{field}`: {first['msg']}.", field)
 
 
-def find_unknown_fields(body: Mapping[str, Any], known: frozenset[str], within: str = "") -> list[str]:
-    """List the fields of a JSON object in the request that this service does not know and therefore ignores.
+def find_unknown_fields(
+    body: Mapping[str, Any], known_fields: frozenset[str], path_prefix: str = ""
+) -> list[str]:
+    """List the paths of fields that this service does not know, and therefore ignores.
+
+    Fields that are null, empty, zero or false are not listed.
 
     Args:
-        body: The JSON object: the body, or an object within it.
-        known: The names of the fields that this service reads.
-        within: The path of ``body`` in the request, such as ``output_config.``. It is put before each name.
-
-    Returns:
-        The paths of the unknown fields, except for those that are null, empty, zero or false.
+        body: The JSON body of the request, or an object within it.
+        known_fields: The names of the fields that this service reads.
+        path_prefix: The path of ``body`` in the request, such as ``output_config.``; empty for the whole body.
     """
     return [
-        f"{within}{name}"
+        f"{path_prefix}{name}"
         for name, value in body.items()
-        if name not in known and value not in (None, 0, "", [], {})
+        if name not in known_fields and value not in (None, 0, "", [], {})
     ]
 
 
-def find_ignored_service_tier(tier: str | None) -> list[str]:
-    """Return ``["service_tier"]`` if the requested ``tier`` is not supported and so has no effect, else an empty list."""
-    return [] if tier in _SERVED_TIERS else ["service_tier"]
+def find_ignored_service_tier(service_tier: str | None) -> list[str]:
+    """Return ``["service_tier"]`` if this ``service_tier`` is not supported and so ignored, else an empty list."""
+    return [] if service_tier in _SERVED_TIERS else ["service_tier"]
 
 
-def find_ignored_allowed_callers(tool: Mapping[str, Any], within: str) -> list[str]:
+def find_ignored_allowed_callers(tool: Mapping[str, Any], path_prefix: str) -> list[str]:
     """Return ``["tools.allowed_callers"]`` if ``tool`` may not be called by the model directly, else an empty list.
 
     Such a restriction is ignored here, because the model always calls tools directly.
 
     Args:
         tool: The definition of the tool.
-        within: The path of ``tool`` in the request, with a dot at its end, for error messages.
+        path_prefix: The path of ``tool`` in the request, with a dot at its end, for error messages.
 
     Raises:
         InvalidRequestError: ``allowed_callers`` is no list.
     """
-    callers = optional_field(tool, "allowed_callers", list, within)
+    callers = read_optional_field(tool, "allowed_callers", list, path_prefix)
     return ["tools.allowed_callers"] if callers and "direct" not in callers else []
 
 
-def reject_unsupported_fields(body: Mapping[str, Any], reasons: Mapping[str, str]) -> None:
+def reject_unsupported_fields(body: Mapping[str, Any], message_by_field: Mapping[str, str]) -> None:
     """Raise an error if the request uses a field that this service does not support.
 
     Args:
-        body: The request.
-        reasons: The error message for each unsupported field.
+        body: The JSON body of the request.
+        message_by_field: The unsupported fields, each with its error message.
 
     Raises:
         InvalidRequestError: An unsupported field is present, and neither null, empty nor false.
     """
-    for field, reason in reasons.items():
+    for field, reason in message_by_field.items():
         if body.get(field):
             raise InvalidRequestError(reason, field, "unsupported_parameter")

@@ -23,15 +23,12 @@ _PUBLIC: Final = ".storage.googleapis.com"
 
 
 def check_provider_file_access(content: object, field_path: str) -> None:
-    """Reject a message that refers to a file stored at a provider, unless only the caller's own keys are used.
+    """Reject a message that refers to a file stored at a provider, unless only the caller's own keys may be used.
 
-    Args:
-        content: The content of the message.
-        field_path: The path of the content in the request, for the error message.
+    With the operator's keys, users could read one another's files. The error names ``field_path``.
 
     Raises:
-        InvalidRequestError: ``content`` refers to such a file, and the caller's requests are not limited to
-            the caller's own keys.
+        InvalidRequestError: The message is rejected.
     """
     if current_caller().effective_key_policy != "byok_only" and has_provider_file_reference(content):
         raise InvalidRequestError(f"{field_path}: {_REFUSED}", field_path, "unsupported_parameter")
@@ -54,7 +51,7 @@ def _names_file(part: dict[str, Any]) -> bool:
 
 def _holds_name(value: object) -> bool:
     if isinstance(value, dict):
-        return any((name in _NAMES and one) or _holds_name(one) for name, one in value.items())
+        return any((name in _NAMES and item) or _holds_name(item) for name, item in value.items())
     return isinstance(value, list) and any(map(_holds_name, value))
 
 

@@ -28,25 +28,23 @@ class CompletionRequest:
 
     Attributes:
         model: The name of a feature, ``group:NAME`` for a group, or ``@NAME`` for an agent.
-        messages: The messages so far, as LangChain's.
-        tools: Functions only, in the form of Chat Completions.
+        messages: The conversation, as LangChain's messages.
+        tools: The tools, in the form of Chat Completions. All of them are functions.
         tool_choice: ``auto``, ``none``, ``required``, or the name of the tool to call; None leaves it to the
             provider.
         parallel_tool_calls: Whether one answer may call several tools; None leaves it to the provider.
         response_format: The format of the answer, in the form of Chat Completions; None for plain text.
-        options: Options such as the temperature. Some of them are left out if no endpoint supports them, and
-            the answer says so.
-        is_strict: Whether the request fails if it uses options that no endpoint supports, instead of leaving
-            them out.
+        options: Options of the model call, such as the temperature.
+        is_strict: Whether the request fails if no endpoint supports its options. Otherwise, some options may be
+            left out, and the answer names them.
         stop: The stop sequences.
         choices: How many answers are wanted.
         streams: Whether to stream the answer.
         cache_key: The prompt cache key, shared by requests with the same prefix; None for none.
-        metadata: The client's own notes, which are not sent to the provider.
-        ignored: The names of requested features that this service does not support, without duplicates, for
-            a response header.
-        text_tools: The names of functions that stand for a custom tool of Chat Completions: calls of them
-            are written as plain text.
+        metadata: The client's own key-value pairs, which are not sent to the provider.
+        ignored: The names of requested features that this service does not support, for a response header.
+        text_tools: The names of functions that replace custom tools of Chat Completions. In the answer, the
+            arguments of their calls are plain text.
         ids: The call id of each choice, as in its receipt and in the ledger.
     """
 

@@ -25,10 +25,7 @@ class ListedModel(NamedTuple):
 
 
 class Responder(Protocol):
-    """Answers the requests for one model name: a feature, a group or an agent.
-
-    It acts for the current caller, which is in a context variable.
-    """
+    """Answers the requests for one model name: a feature, a group or an agent. Its calls are the current caller's."""
 
     async def answer(self, request: CompletionRequest) -> Answer:
         """Answer ``request``, and return the complete answer.
@@ -50,7 +47,7 @@ class Responder(Protocol):
 
 
 class ResponderSource(Protocol):
-    """Provides further model names beside features and groups, such as agents, and their responders."""
+    """Provides model names other than features and groups, such as agents, and answers requests for them."""
 
     def list_models(self) -> Iterable[ListedModel]:
         """List the models that the current caller may use."""
@@ -72,7 +69,7 @@ class ResponderRegistry:
         self._sources = sources
 
     def list_models(self) -> list[ListedModel]:
-        """List all model names: features and groups, then the models of each further source that the current caller may use.
+        """List all features and groups as models, then the models of other sources that the current caller may use.
 
         The order is stable. Models are listed even if no endpoint can serve them now.
         """

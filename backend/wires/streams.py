@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-async def with_error_event(first: Event, rest: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-    """Yield ``first`` and the events of ``rest``.
+async def yield_with_error_event(first: Event, rest: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    """Yield ``first``, then the events of ``rest``. If ``rest`` fails, yield `StreamFailed` instead of raising.
 
-    If ``rest`` fails, yield a `StreamFailed` event instead of raising the error. ``rest`` is closed at the
-    end.
+    ``rest`` is closed at the end.
     """
     try:
         async with aclosing(rest):

@@ -26,9 +26,7 @@ _MOST_VALUES: Final = 200
 
 
 class DecodedReasoning(NamedTuple):
-    """A provider's reasoning items that the client has sent back, and the endpoint that they came from.
-
-    The items have to be sent to the same provider again.
+    """A provider's reasoning items that the client has sent back. Only the same provider may get them again.
 
     Attributes:
         endpoint: The endpoint whose answer had the items, as ``provider:model``.

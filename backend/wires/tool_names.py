@@ -34,7 +34,7 @@ _HASH_DIGITS: Final = 8
 class ToolNameReplacer:
     """Replaces tool names that some provider would reject, and restores the client's names in the answer.
 
-    An instance is false in a condition if no name has to be replaced.
+    ``bool()`` of an instance is False if no name has to be replaced.
 
     Args:
         names: The names of all tools of one request.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class EventWriter(Protocol):
     """Encodes the events of one streamed answer, in order. It keeps state, so each stream needs a writer of its own."""
 
-    def write(self, event: Event) -> bytes:
+    def encode(self, event: Event) -> bytes:
         """Encode ``event`` as server-sent events of the client's protocol.
 
         Returns empty bytes if the protocol has no such event.
@@ -25,14 +25,14 @@ class EventWriter(Protocol):
 
 
 class WireExchange(Protocol):
-    """One parsed request of a client, which also writes the answer in the client's protocol."""
+    """One parsed request of a client, with methods to encode the answer in the client's protocol."""
 
     @property
     def request(self) -> CompletionRequest:
-        """The request in the form that is the same for all protocols."""
+        """The request in its protocol-independent form."""
         ...
 
-    def response_body(self, answer: Answer) -> Mapping[str, Any]:
+    def make_response_body(self, answer: Answer) -> Mapping[str, Any]:
         """Build the JSON body of a complete answer, as a dict."""
         ...
 
@@ -47,26 +47,26 @@ ExchangeT_co = TypeVar("ExchangeT_co", bound=WireExchange, covariant=True)
 class WireProtocol(Protocol[ExchangeT_co]):
     """An HTTP protocol that clients speak, such as Chat Completions.
 
-    It parses requests, and writes errors in its own form. Generic over the type of its parsed requests.
+    Parses requests, and writes errors in the protocol's form. Generic over the type of the parsed requests.
     """
 
-    def parse_request(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ExchangeT_co:
+    def parse_request(self, body: Mapping[str, Any], *, includes_receipt: bool = False) -> ExchangeT_co:
         """Parse the JSON body of a request.
 
         Args:
             body: The JSON body.
-            tells_receipt: Whether the answer will include the receipts of its calls.
+            includes_receipt: Whether the answer will include the receipts of its calls.
 
         Raises:
             InvalidRequestError: ``body`` is no valid request.
         """
         ...
 
-    def error_response(self, fault: RequestFault, request_id: str) -> tuple[int, Mapping[str, Any]]:
+    def to_error_response(self, fault: RequestFault, request_id: str) -> tuple[int, Mapping[str, Any]]:
         """Build the HTTP status and the JSON body of an error response."""
         ...
 
-    def shutdown_event(self, fault: RequestFault) -> bytes:
+    def encode_shutdown_event(self, fault: RequestFault) -> bytes:
         """Encode the event that ends an open stream when the server shuts down."""
         ...
 
@@ -75,9 +75,9 @@ Wire = WireProtocol[WireExchange]
 """Any protocol that clients speak."""
 
 
-async def encode_events(events: AsyncGenerator[Event], writer: EventWriter) -> AsyncGenerator[bytes]:
+async def encode_event_stream(events: AsyncGenerator[Event], writer: EventWriter) -> AsyncGenerator[bytes]:
     """Encode ``events`` with ``writer``, and yield the bytes of the HTTP response. Closes ``events`` at the end."""
     async with aclosing(events):
         async for event in events:
-            if some := writer.write(event):
+            if some := writer.encode(event):
                 yield some

@@ -54,7 +54,7 @@ class WorkerChannel:
         """Pass ``connection`` to the worker. The caller must still close its own copy.
 
         Returns:
-            False if nothing was sent, because too many connections in the channel have not been accepted.
+            False if nothing was sent, because the channel is full of connections that the worker has not accepted.
         """
         if self._unaccepted:
             with suppress(BlockingIOError):

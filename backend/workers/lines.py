@@ -17,11 +17,11 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
-class ModelAddress(_Message):
-    """The address of the built-in model, which runs in the supervisor, as it is sent to workers.
+class BuiltInModelAddress(_Message):
+    """The address of the built-in model, which runs in the supervisor, in a message to workers.
 
     Attributes:
-        base_url: The base URL of its OpenAI-compatible API.
+        base_url: The base URL of the model's OpenAI-compatible API.
         key: The API key that the model requires.
     """
 
@@ -33,14 +33,14 @@ class ModelAddress(_Message):
         return key.get_secret_value()
 
 
-class ModelState(_Message):
+class BuiltInModelState(_Message):
     """The state of the built-in model. Sent to each worker at its start and after each change.
 
     Attributes:
         kind: The type of the message.
         label: The model's name for display.
         state: The state, such as ``starting``.
-        reason: What the user can do about it if the model has failed; else None.
+        reason: Advice for the user if the model has failed; else None.
         address: The model's address if it is ready; else None.
     """
 
@@ -48,7 +48,7 @@ class ModelState(_Message):
     label: str
     state: State
     reason: str | None = None
-    address: ModelAddress | None = None
+    address: BuiltInModelAddress | None = None
 
 
 class StartWorker(_Message):
@@ -64,7 +64,7 @@ class StartWorker(_Message):
     kind: Literal["start"] = "start"
     channel: int
     launch_token: SecretStr
-    model: ModelState
+    model: BuiltInModelState
 
     @field_serializer("launch_token", when_used="json")
     def _told(self, token: SecretStr) -> str:
@@ -92,7 +92,7 @@ class StopWorker(_Message):
     seconds: float
 
 
-Order = Annotated[StartWorker | ModelState | ReportNotReady | StopWorker, Field(discriminator="kind")]
+Order = Annotated[StartWorker | BuiltInModelState | ReportNotReady | StopWorker, Field(discriminator="kind")]
 """A message to a worker."""
 ORDERS: TypeAdapter[Order] = TypeAdapter(Order, config=ConfigDict(hide_input_in_errors=True))
 READY = b"ready"

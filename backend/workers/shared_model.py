@@ -14,11 +14,11 @@ from backend.utils.llm.forks import ForkSafe
 if TYPE_CHECKING:
     from backend.local_model.process import State
 
-    from .lines import ModelState
+    from .lines import BuiltInModelState
 
 
-class SharedModel(ForkSafe):
-    """The built-in model as seen from a worker: the supervisor runs it, and sends its state to all workers.
+class SharedBuiltInModel(ForkSafe):
+    """The built-in model in a worker process: the supervisor runs the model, and sends its state to all workers.
 
     Thread-safe.
 
@@ -26,7 +26,7 @@ class SharedModel(ForkSafe):
         initial_state: The state of the model when the worker starts.
     """
 
-    def __init__(self, initial_state: ModelState) -> None:
+    def __init__(self, initial_state: BuiltInModelState) -> None:
         self._told = initial_state
         super().__init__()
 
@@ -34,7 +34,7 @@ class SharedModel(ForkSafe):
     def _begin(self) -> None:
         self._changed = threading.Condition()
 
-    def update_state(self, new_state: ModelState) -> None:
+    def update_state(self, new_state: BuiltInModelState) -> None:
         """Replace the model's state by a new one from the supervisor, and wake the threads that wait in `address`."""
         with self._changed:
             self._told = new_state
@@ -52,10 +52,10 @@ class SharedModel(ForkSafe):
 
     @property
     def reason(self) -> str | None:
-        """What the user can do about it if the model has failed; else None."""
+        """Advice for the user if the model has failed; else None."""
         return self._told.reason
 
-    def current(self) -> LocalModelAddress | None:
+    def current_address(self) -> LocalModelAddress | None:
         """Return the model's address if the model is ready, else None. Does not wait."""
         address = self._told.address
         return (
@@ -73,7 +73,7 @@ class SharedModel(ForkSafe):
         """
         with self._changed:
             self._changed.wait_for(lambda: self._told.state != "starting", timeout)
-            if (address := self.current()) is not None:
+            if (address := self.current_address()) is not None:
                 return address
             if self._told.state == "starting":
                 raise LocalModelUnavailable(f"{self.label} is still starting. Try again in a moment.")

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from backend.settings import make_worker_environment
 
 from .connections import ConnectionDispatcher, WorkerChannel
-from .lines import ModelAddress, ModelState, ReportNotReady, StartWorker
+from .lines import BuiltInModelAddress, BuiltInModelState, ReportNotReady, StartWorker
 from .worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ class SupervisorTimes(NamedTuple):
     """The timing of a supervisor, in seconds.
 
     Attributes:
-        pauses: The pauses before an ended worker is replaced: the first after one crash, the next after
-            another crash in a row, and so on.
+        pauses: The pauses before a crashed worker is replaced, by the number of crashes in a row.
         start: The maximum time for a worker to start, after which it is killed.
         leaving: How long, when the supervisor is stopped, workers report that they are not ready but still
             accept requests, so that load balancers send no more requests.
@@ -101,8 +100,8 @@ class Supervisor:
     def stop(self, grace_seconds: float) -> None:
         """Stop all workers. Requests in flight get at most ``grace_seconds`` to finish. Thread-safe.
 
-        Before that, workers report that they are not ready for ``times.leaving`` seconds, but still accept
-        requests. A second call skips that wait.
+        First, workers report for ``times.leaving`` seconds that they are not ready, but still accept requests. A
+        second call skips that wait.
         """
         is_leaving = self._times.leaving > 0 and self.is_started and not self.is_stopping
         self.is_stopping = True
@@ -132,7 +131,7 @@ class Supervisor:
             telling.cancel()
             await asyncio.gather(telling, *self._tasks, return_exceptions=True)
 
-    async def restart(self) -> None:
+    async def restart_workers(self) -> None:
         """Replace all workers, one by one. If a new worker does not start, the remaining old workers stay.
 
         If a restart is in progress, another restart follows it.
@@ -219,7 +218,7 @@ class Supervisor:
         worker = WorkerProcess(process, channel)
         self._living.add(worker)
         self._spawn(self._watch(worker, place))
-        model = make_model_state(self._model)
+        model = make_built_in_model_state(self._model)
         worker.send_order(
             StartWorker(channel=channel.worker_descriptor, launch_token=self._launch_token, model=model)
         )
@@ -264,10 +263,10 @@ class Supervisor:
                 await self._over.wait()
 
     async def _tell_of_model(self) -> None:
-        told = make_model_state(self._model)
+        told = make_built_in_model_state(self._model)
         while True:
             await asyncio.sleep(MODEL_SECONDS)
-            now = make_model_state(self._model)
+            now = make_built_in_model_state(self._model)
             if now != told:
                 for worker in self._living:
                     worker.send_order(now)
@@ -301,7 +300,7 @@ class Supervisor:
     def _on_hangup(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         try:
-            loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.restart()))
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.restart_workers()))
         except (NotImplementedError, RuntimeError, ValueError):  # not in the main thread, or no such signals
             yield
             return
@@ -311,8 +310,8 @@ class Supervisor:
             loop.remove_signal_handler(signal.SIGHUP)
 
 
-def make_model_state(model: LocalModel) -> ModelState:
+def make_built_in_model_state(model: LocalModel) -> BuiltInModelState:
     """Make the message that tells workers the current state of ``model``."""
-    state, address = model.state, model.current()
-    told = address and ModelAddress(base_url=address.base_url, key=SecretStr(address.key))
-    return ModelState(label=model.label, state=state, reason=model.reason, address=told)
+    state, address = model.state, model.current_address()
+    told = address and BuiltInModelAddress(base_url=address.base_url, key=SecretStr(address.key))
+    return BuiltInModelState(label=model.label, state=state, reason=model.reason, address=told)

@@ -21,8 +21,8 @@ from backend.signals import SignalHandler
 from backend.utils.llm import LLMError, Table
 
 from .connections import WorkerChannelListener
-from .lines import ORDERS, READY, STOPPING, ModelState, ReportNotReady, StartWorker, StopWorker
-from .shared_model import SharedModel
+from .lines import ORDERS, READY, STOPPING, BuiltInModelState, ReportNotReady, StartWorker, StopWorker
+from .shared_model import SharedBuiltInModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def run_worker(orders: Iterator[Order], to_supervisor: FileIO) -> int:
 def _serve(
     start: StartWorker, listener: WorkerChannelListener, orders: Iterator[Order], answers: FileIO
 ) -> int:
-    model, table = SharedModel(start.model), Table(environ=read_environment())
+    model, table = SharedBuiltInModel(start.model), Table(environ=read_environment())
     with build_server(Settings(), table, model, start.launch_token.get_secret_value()) as server:
         threading.Thread(target=_follow, args=(orders, server, model), daemon=True).start()
         with SignalHandler(lambda: _stop(server, answers)):
@@ -84,9 +84,9 @@ def _stop(server: Server, answers: FileIO) -> None:
     server.stop(0 if server.is_stopping else GRACE_SECONDS)
 
 
-def _follow(orders: Iterator[Order], server: Server, model: SharedModel) -> None:
+def _follow(orders: Iterator[Order], server: Server, model: SharedBuiltInModel) -> None:
     for order in orders:
-        if isinstance(order, ModelState):
+        if isinstance(order, BuiltInModelState):
             model.update_state(order)
         elif isinstance(order, ReportNotReady):
             server.report_not_ready()

@@ -23,8 +23,8 @@ class WorkerProcess:
         process: The process.
         channel: The channel that passes connections to the worker.
         began: When the process was started, by the event loop's clock.
-        settled: Set when the worker serves, or ended without having served.
-        serves: Whether the worker is ready to serve, or was before it stopped.
+        settled: Set when the worker has become ready to serve, or has ended.
+        serves: Whether the worker has become ready to serve.
         stopping: Set when the worker stops on its own, or has ended. It must get no more connections then.
     """
 

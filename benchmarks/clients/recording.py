@@ -54,9 +54,9 @@ def _kept(request: RecordedRequest, place: Place) -> dict[str, Any]:
 
 def _cleaned(value: Any, folder: str) -> Any:
     if isinstance(value, dict):
-        return {name: _cleaned(one, folder) for name, one in value.items()}
+        return {name: _cleaned(item, folder) for name, item in value.items()}
     if isinstance(value, list):
-        return [_cleaned(one, folder) for one in value]
+        return [_cleaned(item, folder) for item in value]
     return _text(value, folder) if isinstance(value, str) else value
 
 

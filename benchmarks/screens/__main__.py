@@ -65,7 +65,7 @@ def install() -> None:
 
 def happen(watchers: Watchers, facade: Patchbay) -> None:
     """A busy quarter of an hour, in which one provider is in trouble and another wants fewer requests."""
-    features = {name: one for name, one in facade.get_qos_info().features.items() if one.chain}
+    features = {name: feature for name, feature in facade.get_qos_info().features.items() if feature.chain}
     chance = random.Random(4)  # noqa: S311 - no secret
     now = int(time.time() * 1e6)
     for at in sorted(now - int(chance.random() ** 1.6 * QUARTER) for _ in range(MADE)):
@@ -73,9 +73,9 @@ def happen(watchers: Watchers, facade: Patchbay) -> None:
         watchers.append(_attempt(chance, at, name, chance.choice(features[name].chain[:2]), facade))
     for candidate in facade.explain("conv_structure").candidates[-1:]:
         for _ in range(6):
-            facade.health.record_failure(candidate.circuit, FailureCategory.SERVER)
+            facade.health.record_failure(candidate.endpoint_circuit, FailureCategory.SERVER)
     facade.health.start_cooldown(
-        facade.explain("conv_folder").candidates[0].circuit, 240, FailureCategory.RATE_LIMIT
+        facade.explain("conv_folder").candidates[0].endpoint_circuit, 240, FailureCategory.RATE_LIMIT
     )
 
 

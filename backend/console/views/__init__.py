@@ -1,1 +1,1 @@
-"""The content of each page, as frozen values. Templates only lay them out, and the JSON form has the same content."""
+"""The data of each page, as frozen values. Templates render them, and the JSON form of a page has the same content."""

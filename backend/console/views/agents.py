@@ -21,17 +21,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingCall:
+class PendingToolCall:
     """A tool call on which the user can decide, as shown on the page.
 
     Attributes:
         state: ``pending``; or ``unknown``, if the call may already have been executed.
-        again: For an ``unknown`` call, the deadline of its last execution, which an approval to execute it
-            again must repeat; else None.
+        again: For an ``unknown`` call, the deadline of its last execution, in microseconds; else None. The
+            form that approves another execution sends it back.
         arguments: For each argument, its ``name``, its escaped ``text``, and ``is_hiding`` if the value has
             invisible characters.
-        is_cut: Whether an argument is too long to be shown completely. The call cannot be approved on this
-            page then.
+        is_cut: Whether an argument is not shown completely. If so, the call cannot be approved on this page.
         digest: The digest that an approval must contain; empty if ``is_cut``.
     """
 
@@ -52,7 +51,7 @@ class PendingCall:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run in the list of runs, with what it has used of its budget."""
+    """One run in the list of runs, with its usage and the limit of its turns."""
 
     id: str
     agent: str
@@ -93,7 +92,7 @@ class AgentsView:
 
     at: datetime
     whole: str | None
-    pending: tuple[PendingCall, ...]
+    pending: tuple[PendingToolCall, ...]
     runs: tuple[RunRow, ...]
     agents: tuple[AgentRow, ...] | None
 
@@ -112,12 +111,12 @@ class RunWithState(NamedTuple):
     spent: RunUsage
 
 
-def agents_view(
+def make_agents_view(
     agents: Sequence[Agent] | None,
     pending: Sequence[Confirmation],
     runs: Sequence[RunWithState],
-    at: datetime,
-    whole: str | None = None,
+    now: datetime,
+    untruncated_id: str | None = None,
 ) -> AgentsView:
     """Make the data of the page "Agents".
 
@@ -125,21 +124,21 @@ def agents_view(
         agents: The agents of the application; None if it has no agents.
         pending: The confirmations on which the user can decide.
         runs: The user's last runs.
-        at: The present time.
-        whole: The id of the confirmation to show without truncation; None for none.
+        now: The present time.
+        untruncated_id: The id of a confirmation to show without truncation; None for none.
     """
     return AgentsView(
-        at=at,
-        whole=whole if any(one.id == whole for one in pending) else None,
-        pending=tuple(_pending(one, whole) for one in pending),
+        at=now,
+        whole=untruncated_id if any(confirmation.id == untruncated_id for confirmation in pending) else None,
+        pending=tuple(_pending(confirmation, untruncated_id) for confirmation in pending),
         runs=tuple(map(_run, runs)),
         agents=None if agents is None else tuple(map(_agent, agents)),
     )
 
 
-def _pending(one: Confirmation, whole: str | None) -> PendingCall:
+def _pending(one: Confirmation, whole: str | None) -> PendingToolCall:
     told = confirmation_to_json(one, untruncated=one.id == whole)
-    return PendingCall(
+    return PendingToolCall(
         id=one.id,
         agent=one.agent,
         run=one.run,

@@ -1,4 +1,4 @@
-"""The page "Config": the table in force in each process, and the overrides that people made."""
+"""The page "Config": the configuration table in force in each process, and the overrides that people made."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class WorkerRow:
     Attributes:
         writer: The id of the process in the ledger.
         at: The start of its last attempt.
-        table_hash: The hash of the table that the process used for this attempt.
+        table_hash: The hash of the configuration table that the process used for this attempt.
         attempts: How many of the last attempts in the ledger are from this process.
-        drifts: Whether its table differs from the table of the process that shows the page.
+        drifts: Whether the process uses another table than the process that shows the page.
     """
 
     writer: str
@@ -42,7 +42,7 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True)
 class PastOverride:
-    """A temporary change of the table that was reverted or has expired."""
+    """A temporary change of the configuration that was reverted or has expired."""
 
     id: str
     subject: str
@@ -55,8 +55,8 @@ class PastOverride:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerRow:
-    """A layer of the table, such as a profile, and how many features get their chain of endpoints from it."""
+class TableLayerRow:
+    """A layer of the configuration table, such as a profile, and how many features take their endpoints from it."""
 
     name: str
     features: int
@@ -75,11 +75,11 @@ class ProviderRow:
 
 @dataclass(frozen=True, slots=True)
 class ConfigView:
-    """The data of the page "Config": the table in force, the processes that use it, and the overrides.
+    """The data of the page "Config": the configuration table in force, the processes, and the overrides.
 
     Attributes:
         problems: Why the present table file is not in force; empty if it is in force.
-        layers: The layers from which features get their chains of endpoints.
+        layers: The layers of the table from which features take their endpoints.
         takes_overrides: Whether overrides can be made.
         features: The features that an override can change.
         endpoints: The endpoints that an override can disable.
@@ -94,7 +94,7 @@ class ConfigView:
     demo: str | None
     demo_active: bool
     problems: tuple[str, ...]
-    layers: tuple[LayerRow, ...]
+    layers: tuple[TableLayerRow, ...]
     workers: tuple[WorkerRow, ...]
     overrides: tuple[OverrideInfo, ...]
     past: tuple[PastOverride, ...]
@@ -104,20 +104,20 @@ class ConfigView:
     endpoints: tuple[str, ...]
 
 
-def config_view(
-    qos: QosInfo, workers: Sequence[RecentWorker], kept: Sequence[OverrideRecord] | None, at: datetime
+def make_config_view(
+    qos: QosInfo, workers: Sequence[RecentWorker], overrides: Sequence[OverrideRecord] | None, now: datetime
 ) -> ConfigView:
     """Make the data of the page "Config".
 
     Args:
-        qos: The table in force.
+        qos: The configuration table in force.
         workers: The processes that made the last attempts.
-        kept: The last overrides, including ended ones; None if overrides cannot be made.
-        at: The present time.
+        overrides: The last overrides, including ended ones; None if overrides cannot be made.
+        now: The present time.
     """
     chains = {endpoint for info in qos.features.values() for endpoint in info.chain}
     return ConfigView(
-        at=at,
+        at=now,
         table_hash=qos.table_hash,
         source=qos.source,
         profile=qos.profile,
@@ -127,22 +127,22 @@ def config_view(
         demo_active=qos.demo_active,
         problems=qos.problems,
         layers=_layers(qos),
-        workers=tuple(_worker(one, qos.table_hash) for one in workers if _is_recent(one, at)),
+        workers=tuple(_worker(worker, qos.table_hash) for worker in workers if _is_recent(worker, now)),
         overrides=qos.overrides,
-        past=tuple(_past(one) for one in kept or () if one.ended_at is not None),
+        past=tuple(_past(record) for record in overrides or () if record.ended_at is not None),
         providers=tuple(
-            ProviderRow(name, one.api, one.host, one.api_key_envs, one.house_key)
-            for name, one in qos.providers.items()
+            ProviderRow(name, provider.api, provider.host, provider.api_key_envs, provider.house_key)
+            for name, provider in qos.providers.items()
         ),
-        takes_overrides=kept is not None,
+        takes_overrides=overrides is not None,
         features=tuple(qos.features),
         endpoints=tuple(sorted(chains)),
     )
 
 
-def _layers(qos: QosInfo) -> tuple[LayerRow, ...]:
+def _layers(qos: QosInfo) -> tuple[TableLayerRow, ...]:
     names = [info.layer or "nothing" for info in qos.features.values()]
-    return tuple(LayerRow(name, names.count(name)) for name in sorted(set(names)))
+    return tuple(TableLayerRow(name, names.count(name)) for name in sorted(set(names)))
 
 
 def _is_recent(worker: RecentWorker, at: datetime) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from backend.conversations.categories import SYSTEM_FOLDERS
 from backend.conversations.outcome import EXTRACT
-from backend.conversations.store import ConversationPage, Summary
+from backend.conversations.store import ConversationPage, ConversationSummary
 from backend.conversations.text import collapse_to_one_line
 
 _FOLDER_NAMES: Final = {folder["id"]: folder["name"] for folder in SYSTEM_FOLDERS}
@@ -21,7 +21,7 @@ _EXAMPLE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ReceiptView:
-    """One model call of a conversation, with tokens and time of all its attempts. Unknown counts are None."""
+    """One model call of a conversation, with the tokens and time of all its attempts together. None means unknown."""
 
     feature: str
     endpoint: str
@@ -68,12 +68,10 @@ class ConversationsView:
     curl: str
 
 
-def conversations_view(recent: ConversationPage, *, base_url: str) -> ConversationsView:
-    """Make the data of the page "Conversations".
+def make_conversations_view(recent: ConversationPage, *, base_url: str) -> ConversationsView:
+    """Make the data of the page "Conversations" from the user's last conversations.
 
-    Args:
-        recent: The user's last conversations.
-        base_url: The URL of the service without a trailing slash, for the curl command.
+    ``base_url`` is the URL of the service without a trailing slash, for the curl command.
     """
     return ConversationsView(
         conversations=tuple(_conversation(summary) for summary in recent.items),
@@ -82,7 +80,7 @@ def conversations_view(recent: ConversationPage, *, base_url: str) -> Conversati
     )
 
 
-def _conversation(summary: Summary) -> ConversationView:
+def _conversation(summary: ConversationSummary) -> ConversationView:
     return ConversationView(
         title=collapse_to_one_line(summary.title or "") or "Untitled",
         overview=summary.overview and collapse_to_one_line(summary.overview),
@@ -97,7 +95,7 @@ def _conversation(summary: Summary) -> ConversationView:
     )
 
 
-def _folder(summary: Summary) -> str | None:
+def _folder(summary: ConversationSummary) -> str | None:
     folder_id = summary.folder.folder_id if summary.folder else None
     return folder_id and _FOLDER_NAMES.get(folder_id, folder_id)
 

@@ -1,4 +1,4 @@
-"""The page "Explain": which model a given caller would get, and why."""
+"""The page "Explain": to which model a call with given caller and needs would be routed, and why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ExplainQuestion:
     """A possible call, whose route the page "Explain" shows: its feature, its caller and what it needs.
 
     Attributes:
-        byok: The providers for which the caller brings an API key.
+        byok: The providers for which the caller brings their own API key.
     """
 
     feature: str = ""
@@ -36,7 +36,7 @@ class ExplainQuestion:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The capabilities that the endpoint must have for this call, such as ``tools``."""
+        """The capabilities that a model must have for this call, such as ``tools`` or ``images``."""
         told = asdict(self)
         return tuple(name for name in ABILITIES if told[name])
 
@@ -48,8 +48,8 @@ class ExplainView:
     Attributes:
         features: The features to choose from.
         providers: The providers whose keys a caller may bring.
-        route: The route, as from `/v1/llm/explain`; None if no call was entered, or there is no route.
-        error: Why there is no route; None if there is a route, or no call was entered.
+        route: The route, as from `/v1/llm/explain`; None if no call was entered, or if it has no route.
+        error: Why the call has no route; None if it has one, or if no call was entered.
         curl: A curl command that gets the same route; None if no call was entered.
         command: A shell command that shows the same route; None if no call was entered.
     """
@@ -63,7 +63,7 @@ class ExplainView:
     command: str | None
 
 
-def explain_view(
+def make_explain_view(
     question: ExplainQuestion,
     answer: dict[str, Any] | str | None,
     *,
@@ -101,7 +101,7 @@ def _curl(asked: ExplainQuestion, base_url: str) -> str:
 
 def _command(asked: ExplainQuestion) -> str:
     who = [("--user", asked.user), ("--tenant", asked.tenant), ("--tier", asked.tier)]
-    given = [*who, *(("--byok", one) for one in asked.byok)]
+    given = [*who, *(("--byok", item) for item in asked.byok)]
     words = [word for name, value in given if value for word in (name, value)]
     words += ["--tokens", str(asked.tokens)] if asked.tokens else []
     words += [f"--{name}" for name in asked.needs]

@@ -1,4 +1,4 @@
-"""The page "Features": the endpoints of each feature, and how its calls do."""
+"""The page "Features": the endpoints of each feature, and how many of its calls fail."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date, datetime
 
-    from backend.ledger.usage import CrossSums, UsagePeriod
-    from backend.recent import RecentAttempts
+    from backend.ledger.usage import CombinationSums, UsagePeriod
+    from backend.recent import RecentAttemptStats
     from backend.utils.llm.diagnostics.qos import FeatureInfo, OverrideInfo, QosInfo
     from backend.utils.llm.diagnostics.retirements import EndpointRetirement
 
@@ -33,7 +33,7 @@ Which = Literal["all", "trouble", "overridden", "unused"]
 
 @dataclass(frozen=True, slots=True)
 class ActiveOverride:
-    """The temporary change of a feature's chain of endpoints that is in force."""
+    """A temporary change of a feature's endpoints that is in force now."""
 
     id: str
     author: str
@@ -48,7 +48,7 @@ class FeatureRow:
     Attributes:
         endpoint: The endpoint that serves the feature now; None if no endpoint can.
         chain: The endpoints and groups of the feature, in the order in which they are tried.
-        problem: Why no endpoint can serve the feature; None if one can.
+        problem: Why no endpoint can serve the feature; None if an endpoint can.
         instead_of: The first endpoint of the chain, if another one is used now; else None.
         override: The override that changes the feature now; None if there is none.
         now: The statistics of the last 15 minutes, of this process.
@@ -74,8 +74,8 @@ class FeatureRow:
     def needs_attention(self) -> bool:
         """Whether somebody should look at the feature.
 
-        True if no endpoint can serve it, its first endpoint is replaced now, or an attempt failed in the last 15
-        minutes.
+        True if no endpoint can serve it, if another endpoint than its first is used now, or if an attempt failed
+        in the last 15 minutes.
         """
         return bool(self.problem or self.instead_of or self.now.failures)
 
@@ -87,7 +87,7 @@ class FeaturesView:
     Attributes:
         text: The text that was searched in names, descriptions and chains.
         found: How many features match the filter.
-        all: How many features the table has.
+        all: How many features are configured.
         page: The number of this page, from 1.
         pages: How many pages there are.
     """
@@ -118,32 +118,32 @@ class FeatureFilter:
     page: int = 1
 
 
-def features_view(
+def make_features_view(
     qos: QosInfo,
-    recent: RecentAttempts,
-    days: Sequence[CrossSums],
+    recent: RecentAttemptStats,
+    daily_sums: Sequence[CombinationSums],
     period: UsagePeriod,
-    wanted: FeatureFilter,
-    at: datetime,
+    feature_filter: FeatureFilter,
+    now: datetime,
 ) -> FeaturesView:
     """Make the data of the page "Features".
 
     Args:
-        qos: The table in force.
+        qos: The configuration table in force.
         recent: The attempts of the last 15 minutes, of this process.
-        days: The sums by feature and day, of all processes.
-        period: The days that ``days`` covers.
-        wanted: The filter and the page number.
-        at: The present time.
+        daily_sums: The sums by feature and day, of all processes.
+        period: The days that ``daily_sums`` covers.
+        feature_filter: The filter and the page number.
+        now: The present time.
     """
-    rows = [row for row in _rows(qos, recent, days, period, at) if _is_wanted(row, wanted)]
+    rows = [row for row in _rows(qos, recent, daily_sums, period, now) if _is_wanted(row, feature_filter)]
     pages = max(1, -(-len(rows) // PAGE))
-    page = min(wanted.page, pages)
+    page = min(feature_filter.page, pages)
     return FeaturesView(
         profile=qos.profile,
-        at=at,
-        text=wanted.text,
-        only=wanted.only,
+        at=now,
+        text=feature_filter.text,
+        only=feature_filter.only,
         found=len(rows),
         all=len(qos.features),
         page=page,
@@ -153,10 +153,18 @@ def features_view(
 
 
 def _rows(
-    qos: QosInfo, recent: RecentAttempts, days: Sequence[CrossSums], period: UsagePeriod, at: datetime
+    qos: QosInfo,
+    recent: RecentAttemptStats,
+    days: Sequence[CombinationSums],
+    period: UsagePeriod,
+    at: datetime,
 ) -> Iterator[FeatureRow]:
-    overrides = {one.subject: one for one in qos.overrides if one.state == "in_force" and one.links}
-    windows, silent = recent.by_feature(datetime_to_microseconds(at)), recent.total(0)
+    overrides = {
+        override.subject: override
+        for override in qos.overrides
+        if override.state == "in_force" and override.links
+    }
+    windows, silent = recent.stats_by_feature(datetime_to_microseconds(at)), recent.total_stats(0)
     weeks = _weeks(days)
     for name, info in qos.features.items():
         week = weeks.get(name, {})
@@ -194,11 +202,11 @@ def _row(
         retires=info.retires,
         now=now,
         week=to_usage_totals(UsageSums.from_parts(week.values())),
-        by_day=tuple((one.attempts, one.failures) for one in each),
+        by_day=tuple((sums.attempts, sums.failures) for sums in each),
     )
 
 
-def _weeks(days: Iterable[CrossSums]) -> Mapping[str, dict[str, UsageSums]]:
+def _weeks(days: Iterable[CombinationSums]) -> Mapping[str, dict[str, UsageSums]]:
     found: dict[str, dict[str, UsageSums]] = {}
     for (name, day), total in days:
         if name is not None and day is not None:

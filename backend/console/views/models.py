@@ -1,4 +1,4 @@
-"""The page "Models": the models of the table, and which of them their providers withdraw next."""
+"""The page "Models": the configured models, and which of them their providers withdraw next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelWithUsage:
-    """A model of the table, with its usage in the last 30 days."""
+    """A configured model, with its usage in the last 30 days."""
 
     info: ModelInfo
     month: UsageTotals
@@ -26,25 +26,25 @@ class ModelWithUsage:
 
 @dataclass(frozen=True, slots=True)
 class ModelsView:
-    """The data of the page "Models": all models of the table, those that are withdrawn soon first."""
+    """The data of the page "Models": all configured models, those that are withdrawn soonest first."""
 
     today: date
     retiring: tuple[RetirementImpact, ...]
     models: tuple[ModelWithUsage, ...]
 
 
-def models_view(
-    models: Sequence[ModelInfo], retiring: Sequence[RetirementImpact], used: Sequence[GroupSums], today: date
+def make_models_view(
+    models: Sequence[ModelInfo], retiring: Sequence[RetirementImpact], usage: Sequence[GroupSums], today: date
 ) -> ModelsView:
     """Make the data of the page "Models".
 
     Args:
-        models: The models of the table.
+        models: The configured models.
         retiring: The announced withdrawals of models by their providers.
-        used: The usage of each model in the last 30 days.
+        usage: The usage of each model in the last 30 days.
         today: The present day.
     """
-    month = {one.key: to_usage_totals(one.total) for one in used}
+    month = {sums.key: to_usage_totals(sums.total) for sums in usage}
     found = [
         ModelWithUsage(info, month.get(info.endpoint, UsageTotals()))
         for info in sorted(models, key=_sale_ends)

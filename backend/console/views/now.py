@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from backend.ledger.usage import UsageSums
-from backend.recent import RecentAttempts
+from backend.recent import RecentAttemptStats
 from backend.utils.llm.receipt import endpoint_label
 
 from .signs import (
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from backend.ledger.usage import CrossSums
-    from backend.utils.llm.budgets import Balance
+    from backend.ledger.usage import CombinationSums
+    from backend.utils.llm.budgets import BudgetBalance
     from backend.utils.llm.diagnostics.health import HealthInfo
     from backend.utils.llm.diagnostics.limits import LimitInfo
     from backend.utils.llm.diagnostics.qos import QosInfo
@@ -46,7 +46,7 @@ NEARLY_FULL: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class CooldownRow:
-    """An endpoint or key that is not used after failures: in cooldown, or its circuit breaker is open.
+    """An endpoint or key that is not used now, because it is in cooldown or its circuit breaker is open.
 
     The fields are those of `HealthInfo`.
     """
@@ -66,7 +66,7 @@ class CooldownRow:
 class MissingProviderKey:
     """A provider for which the operator has no API key.
 
-    ``variable`` names the environment variables for the key; None if the table names none.
+    ``variable`` names the environment variables for the key; None if none is configured.
     """
 
     provider: str
@@ -76,7 +76,7 @@ class MissingProviderKey:
 
 @dataclass(frozen=True, slots=True)
 class DemoNotice:
-    """A notice that the built-in demo model serves every feature, because all of these ``keys`` are missing."""
+    """A notice that the built-in demo model serves every feature, because none of these API ``keys`` is set."""
 
     label: str
     keys: tuple[MissingProviderKey, ...]
@@ -114,48 +114,50 @@ class NowView:
     ledger: bool
 
 
-def now_view(
+def make_now_view(
     qos: QosInfo,
-    recent: RecentAttempts,
-    process: ProcessFaults,
-    hours: Sequence[CrossSums] | None,
-    balances: Sequence[Balance],
-    at: datetime,
+    recent: RecentAttemptStats,
+    process_faults: ProcessFaults,
+    hourly_sums: Sequence[CombinationSums] | None,
+    balances: Sequence[BudgetBalance],
+    now: datetime,
 ) -> NowView:
     """Make the data of the page "Now".
 
     Args:
-        qos: The table in force, with the health of its endpoints.
+        qos: The configuration table in force, with the health of its endpoints.
         recent: The attempts of the last 15 minutes, of this process.
-        process: The faults of this process.
-        hours: The sums by endpoint and hour, of all processes; None if the ledger cannot be read.
+        process_faults: The faults of this process.
+        hourly_sums: The sums by endpoint and hour, of all processes; None if the ledger cannot be read.
         balances: The counters of the budgets, the fullest first.
-        at: The present time.
+        now: The present time.
     """
-    day = _by_endpoint(hours or (), at)
-    endpoints = tuple(_endpoints(qos, recent, day, at))
-    budgets = tuple(map(_budget, (one for one in balances if _share(one) >= NEARLY_FULL)))
-    limits = tuple(_limit(one) for one in qos.limits if one.used_share >= NEARLY_FULL or one.waiting)
-    signs = sorted(find_warnings(qos, process, endpoints, limits, budgets), key=lambda one: one.level)
-    window = to_recent_statistics(recent.total(datetime_to_microseconds(at)))
+    day = _by_endpoint(hourly_sums or (), now)
+    endpoints = tuple(_endpoints(qos, recent, day, now))
+    budgets = tuple(map(_budget, (balance for balance in balances if _share(balance) >= NEARLY_FULL)))
+    limits = tuple(_limit(limit) for limit in qos.limits if limit.used_share >= NEARLY_FULL or limit.waiting)
+    signs = sorted(
+        find_warnings(qos, process_faults, endpoints, limits, budgets), key=lambda warning: warning.level
+    )
+    window = to_recent_statistics(recent.total_stats(datetime_to_microseconds(now)))
     level, verdict = summarize_warnings(signs, window)
     return NowView(
-        at=at,
+        at=now,
         level=level,
         verdict=verdict,
         signs=tuple(signs),
-        demo=_demo(qos, process.local_model) if qos.demo_active else None,
-        local_model=process.local_model,
+        demo=_demo(qos, process_faults.local_model) if qos.demo_active else None,
+        local_model=process_faults.local_model,
         problems=qos.problems,
         resting=tuple(map(_resting, qos.health)),
         limits=limits,
         budgets=budgets,
         window=window,
         day=_total(day.values()),
-        by_hour=_stacked(one.by_hour for one in endpoints),
+        by_hour=_stacked(endpoint.by_hour for endpoint in endpoints),
         endpoints=endpoints,
         overrides=len(qos.overrides),
-        ledger=hours is not None,
+        ledger=hourly_sums is not None,
     )
 
 
@@ -167,7 +169,7 @@ class _Day(NamedTuple):
 _NO_DAY: Final = _Day(UsageSums(), ((0, 0),) * HOURS)
 
 
-def _by_endpoint(hours: Sequence[CrossSums], at: datetime) -> Mapping[str, _Day]:
+def _by_endpoint(hours: Sequence[CombinationSums], at: datetime) -> Mapping[str, _Day]:
     """The last 24 hours of each endpoint, the present hour included."""
     this = at.replace(minute=0, second=0, microsecond=0)
     places = {f"{this - timedelta(hours=HOURS - 1 - place):%Y-%m-%dT%H:%MZ}": place for place in range(HOURS)}
@@ -180,11 +182,11 @@ def _by_endpoint(hours: Sequence[CrossSums], at: datetime) -> Mapping[str, _Day]
 
 def _day(totals: Mapping[int, UsageSums]) -> _Day:
     each = (totals.get(place, UsageSums()) for place in range(HOURS))
-    return _Day(UsageSums.from_parts(totals.values()), tuple((one.attempts, one.failures) for one in each))
+    return _Day(UsageSums.from_parts(totals.values()), tuple((sums.attempts, sums.failures) for sums in each))
 
 
 def _total(days: Iterable[_Day]) -> UsageTotals:
-    return to_usage_totals(UsageSums.from_parts(one.total for one in days))
+    return to_usage_totals(UsageSums.from_parts(day.total for day in days))
 
 
 def _stacked(series: Iterable[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, int], ...]:
@@ -193,12 +195,12 @@ def _stacked(series: Iterable[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, 
 
 
 def _endpoints(
-    qos: QosInfo, recent: RecentAttempts, days: Mapping[str, _Day], at: datetime
+    qos: QosInfo, recent: RecentAttemptStats, days: Mapping[str, _Day], at: datetime
 ) -> Iterator[EndpointStatus]:
     """The endpoints called in the last 24 hours: first those in trouble, then by number of calls."""
-    states = {one.endpoint: one.state for one in qos.health}
-    windows = recent.by_endpoint(datetime_to_microseconds(at))
-    silent = RecentAttempts().total(datetime_to_microseconds(at))
+    states = {health.endpoint: health.state for health in qos.health}
+    windows = recent.stats_by_endpoint(datetime_to_microseconds(at))
+    silent = RecentAttemptStats().total_stats(datetime_to_microseconds(at))
     found = [
         EndpointStatus(
             name=name,
@@ -210,7 +212,8 @@ def _endpoints(
         for name in sorted({*windows, *days})
     ]
     yield from sorted(
-        found, key=lambda one: (not is_failing_often(one), -one.now.attempts, -one.day.attempts)
+        found,
+        key=lambda endpoint: (not is_failing_often(endpoint), -endpoint.now.attempts, -endpoint.day.attempts),
     )
 
 
@@ -244,11 +247,11 @@ def _limit(info: LimitInfo) -> UsageGauge:
     )
 
 
-def _share(balance: Balance) -> float:
+def _share(balance: BudgetBalance) -> float:
     return float(balance.counter.used_share(balance.budget.cap))
 
 
-def _budget(balance: Balance) -> UsageGauge:
+def _budget(balance: BudgetBalance) -> UsageGauge:
     told = balance.as_dict()
     name = f"budget {told['budget']} of the {told['per']} {told['subject']}"
     unit = "$" if told["unit"] == "usd" else ""

@@ -37,12 +37,7 @@ class PlaygroundView:
     address: str
 
 
-def playground_view(qos: QosInfo, *, base_url: str) -> PlaygroundView:
-    """Make the data of the page "Playground".
-
-    Args:
-        qos: The table in force.
-        base_url: The URL of the service, without a trailing slash.
-    """
+def make_playground_view(qos: QosInfo, *, base_url: str) -> PlaygroundView:
+    """Make the data of the page "Playground". ``base_url`` is the URL of the service, without a trailing slash."""
     features = (PlaygroundFeature(name, info.about, info.endpoint) for name, info in qos.features.items())
     return PlaygroundView(tuple(features), f"{base_url}/v1/chat/completions")

@@ -61,7 +61,7 @@ class RequestsView:
         only: The value of the filter for each dimension, such as ``feature``; None for no filter.
         before: The cursor of this page: the id of the call before which it begins; None for the first page.
         further: The cursor of the next page; None if this is the last page.
-        is_cut: Whether the search was stopped before it had filled the page, so that older calls may match.
+        is_cut: Whether the search was stopped before it had filled the page. If so, older calls may match.
         features: The features to choose from in the filter.
         models: The models to choose from in the filter.
     """
@@ -124,12 +124,12 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """The data of the page of one call.
+    """The data of the page that shows one call.
 
     Attributes:
-        table_hash: The hash of the table that was in force during the call.
+        table_hash: The hash of the configuration table that was in force during the call.
         is_table_now: Whether the same table is in force now.
-        arm: The arm of the feature's A/B test that the call was in; None if there was no test.
+        arm: The arm of the feature's A/B test to which the call was assigned; None if there was no test.
         trace: The id of the OpenTelemetry trace; None if there is none.
     """
 
@@ -142,11 +142,11 @@ class RequestView:
     attempts: tuple[AttemptView, ...]
 
 
-def requests_view(
+def make_requests_view(
     found: FoundRequests,
-    only: UsageFilter,
-    before: str | None,
-    at: datetime,
+    usage_filter: UsageFilter,
+    cursor: str | None,
+    now: datetime,
     *,
     features: Sequence[str],
     models: Sequence[str],
@@ -155,16 +155,16 @@ def requests_view(
 
     Args:
         found: The calls that match the filter.
-        only: The filter.
-        before: The cursor of the page; None for the first page.
-        at: The present time.
+        usage_filter: The filter.
+        cursor: The cursor of the page; None for the first page.
+        now: The present time.
         features: The features to choose from in the filter.
         models: The models to choose from in the filter.
     """
     return RequestsView(
-        at=at,
-        only=only._asdict(),
-        before=before,
+        at=now,
+        only=usage_filter._asdict(),
+        before=cursor,
         further=found.further,
         is_cut=found.further is not None and len(found.requests) < PAGE,
         requests=tuple(map(_row, found.requests)),
@@ -173,26 +173,26 @@ def requests_view(
     )
 
 
-def request_view(request: LedgerRequest, table_hash: str) -> RequestView:
-    """Make the data of the page of one call. ``table_hash`` is the hash of the table that is in force now."""
+def make_request_view(request: LedgerRequest, current_table_hash: str) -> RequestView:
+    """Make the data of the page that shows one call. ``current_table_hash`` is the hash of the table in force now."""
     first, *_ = request.attempts
     return RequestView(
         row=_row(request),
         profile=first.profile,
         arm=first.arm,
-        trace=next((one.trace for one in request.attempts if one.trace), None),
+        trace=next((attempt.trace for attempt in request.attempts if attempt.trace), None),
         table_hash=first.table_hash,
-        is_table_now=first.table_hash == table_hash,
-        attempts=tuple(_attempt(one, first.at) for one in request.attempts),
+        is_table_now=first.table_hash == current_table_hash,
+        attempts=tuple(_attempt(attempt, first.at) for attempt in request.attempts),
     )
 
 
 def _row(request: LedgerRequest) -> RequestRow:
     attempts = request.attempts
     first, last = attempts[0], attempts[-1]
-    told = next((one for one in attempts if one.outcome == "ok"), last)
-    end = max(one.at + one.duration for one in attempts)
-    costs = [one.cost for one in attempts]
+    told = next((attempt for attempt in attempts if attempt.outcome == "ok"), last)
+    end = max(attempt.at + attempt.duration for attempt in attempts)
+    costs = [attempt.cost for attempt in attempts]
     return RequestRow(
         call=request.call,
         at=datetime_from_microseconds(first.at),
@@ -207,19 +207,19 @@ def _row(request: LedgerRequest) -> RequestRow:
         chips=tuple(_chips(attempts, told)),
         seconds=(end - first.at) / 1e6,
         first_token_s=None if told.first_token is None else (told.at + told.first_token - first.at) / 1e6,
-        input=_sum([one.input for one in attempts]),
-        output=_sum([one.output for one in attempts]),
+        input=_sum([attempt.input for attempt in attempts]),
+        output=_sum([attempt.output for attempt in attempts]),
         cost_usd=None if None in costs else format_dollars(sum(filter(None, costs))),
     )
 
 
 def _chips(attempts: Sequence[AttemptRecord], told: AttemptRecord) -> list[str]:
-    endpoints = {one.endpoint for one in attempts}
+    endpoints = {attempt.endpoint for attempt in attempts}
     retries = len(attempts) - len(endpoints)
     signs = {
         f"retry {retries}": retries > 0,
         "fallback": told.outcome == "ok" and told.degraded,
-        "hedged": any(one.hedge for one in attempts),
+        "hedged": any(attempt.hedge for attempt in attempts),
         "cached": bool(told.cached),
         "truncated": told.finish_reason == "length",
         "user's key": told.key_owner == "user",
@@ -230,7 +230,7 @@ def _chips(attempts: Sequence[AttemptRecord], told: AttemptRecord) -> list[str]:
 
 def _sum(counts: Sequence[int | None]) -> int | None:
     """The sum of the known ``counts``; None if none is known."""
-    known = [one for one in counts if one is not None]
+    known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
 

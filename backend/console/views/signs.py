@@ -1,4 +1,4 @@
-"""Warnings that something is wrong, each with whether we or a provider must fix it."""
+"""Warnings that something is wrong, each with whether the operator or a provider must fix it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class UsageGauge:
         used: The used amount, as text.
         most: The limit, as text.
         resets_at: When the counter is reset; None if never or unknown.
-        waiting: How many calls wait for the limit.
+        waiting: How many calls wait because of the limit.
     """
 
     name: str
@@ -85,7 +85,7 @@ class EndpointStatus:
 
 @dataclass(frozen=True, slots=True)
 class LocalModelStatus:
-    """The state of the built-in local model. ``reason`` says why it has failed, if it has."""
+    """The state of the built-in local model. ``reason`` says why it failed; None if it did not."""
 
     label: str
     state: str
@@ -99,7 +99,7 @@ class ProcessFaults(NamedTuple):
         database: Why the database cannot be used, as a code; None if it can.
         failing: The names of the background tasks that fail.
         ledger_fault: Why attempts cannot be written to the ledger; None if they can.
-        lost: How many attempts were not recorded, because the space for records was used up.
+        lost: How many attempts were not recorded, because the buffer for records was full.
         local_model: The state of the local model; None if there is no local model.
     """
 
@@ -111,7 +111,7 @@ class ProcessFaults(NamedTuple):
 
 
 def is_failing_often(endpoint: EndpointStatus) -> bool:
-    """Whether the share of failed attempts in the last 15 minutes is `TOO_MANY` or more.
+    """Whether at least the share `TOO_MANY` of the attempts of the last 15 minutes has failed.
 
     False for fewer attempts than `ENOUGH`.
     """
@@ -120,26 +120,33 @@ def is_failing_often(endpoint: EndpointStatus) -> bool:
 
 def find_warnings(
     qos: QosInfo,
-    process: ProcessFaults,
+    process_faults: ProcessFaults,
     endpoints: Sequence[EndpointStatus],
     limits: Sequence[UsageGauge],
     budgets: Sequence[UsageGauge],
 ) -> Iterator[HealthWarning]:
-    """Yield a warning for everything that is wrong now, first for faults of our own process and table.
+    """Yield a warning for everything that is wrong now, first for faults of this process and the configuration.
 
     Args:
-        qos: The table in force, with the health of its endpoints.
-        process: The faults of this process.
+        qos: The configuration table in force, with the health of its endpoints.
+        process_faults: The faults of this process.
         endpoints: The state and statistics of all endpoints.
         limits: The rate limits that are nearly used up.
         budgets: The budgets that are nearly used up.
     """
-    yield from _signs_of_ours(qos, process)
-    for one in qos.health:
-        level: Literal["warn", "bad"] = "bad" if one.state == "open" and one.key_owner == "house" else "warn"
-        blame: Blame = "us" if one.category.value == "credential" and one.key_owner == "house" else "them"
+    yield from _signs_of_ours(qos, process_faults)
+    for health in qos.health:
+        level: Literal["warn", "bad"] = (
+            "bad" if health.state == "open" and health.key_owner == "house" else "warn"
+        )
+        blame: Blame = (
+            "us" if health.category.value == "credential" and health.key_owner == "house" else "them"
+        )
         yield HealthWarning(
-            level, blame, f"{endpoint_label(one.endpoint, one.account)} rests: it {one.reason}.", "#resting"
+            level,
+            blame,
+            f"{endpoint_label(health.endpoint, health.account)} rests: it {health.reason}.",
+            "#resting",
         )
     for one_endpoint in filter(is_failing_often, endpoints):
         share = f"{one_endpoint.now.failure_rate:.0%}".replace("%", " %")
@@ -147,9 +154,9 @@ def find_warnings(
         yield HealthWarning("bad", "them", says, f"/requests?model={quote(one_endpoint.name)}&outcome=failed")
     for gauge in (*limits, *budgets):
         yield HealthWarning("warn", "us", f"{gauge.name}: {gauge.used} of {gauge.most} used.", "#full")
-    gone = [one for one in qos.retirements if one.features and one.days <= SOON]
+    gone = [retirement for retirement in qos.retirements if retirement.features and retirement.days <= SOON]
     if gone:
-        names = ", ".join(one.endpoint for one in gone[:3])
+        names = ", ".join(impact.endpoint for impact in gone[:3])
         yield HealthWarning("warn", "us", f"Off sale within {SOON} days, or already: {names}.", "/models")
 
 
@@ -175,20 +182,15 @@ def _signs_of_ours(qos: QosInfo, process: ProcessFaults) -> Iterator[HealthWarni
         )
 
 
-def summarize_warnings(signs: Sequence[HealthWarning], window: RecentStatistics) -> tuple[Level, str]:
-    """Summarize the warnings and the recent calls as a level and a sentence.
-
-    Args:
-        signs: The warnings.
-        window: The statistics of the last 15 minutes.
-    """
-    worst = [one for one in signs if one.level == "bad"]
+def summarize_warnings(warnings: Sequence[HealthWarning], statistics: RecentStatistics) -> tuple[Level, str]:
+    """Summarize the warnings and the calls of the last 15 minutes as a level, such as ``warn``, and a sentence."""
+    worst = [warning for warning in warnings if warning.level == "bad"]
     if worst:
-        blamed = {one.blame for one in worst}
+        blamed = {warning.blame for warning in worst}
         who = {"us": "It is us.", "them": "It is them."}
         return "bad", "It is them, and us." if len(blamed) > 1 else who[blamed.pop()]
-    if signs:
+    if warnings:
         return "warn", "Calls are served; something wants a look."
-    if not window.attempts:
+    if not statistics.attempts:
         return "idle", "All is well, and quiet."
     return "good", "All is well."

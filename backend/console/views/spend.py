@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from backend.ledger.usage import CrossSums, UsagePeriod
-    from backend.utils.llm.budgets import Balance
+    from backend.ledger.usage import CombinationSums, UsagePeriod
+    from backend.utils.llm.budgets import BudgetBalance
 
 By = Literal["feature", "model", "owner", "tenant", "user"]
 BYS: Final[tuple[By, ...]] = get_args(By)
@@ -45,7 +45,7 @@ class SpendRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ChartDay:
+class SpendChartDay:
     """One day of the chart. ``cost_usd`` has the cost for each of the chart's series."""
 
     day: date
@@ -75,7 +75,7 @@ class SpendView:
     month_usd: str
     projected_usd: str
     series: tuple[str, ...]
-    days: tuple[ChartDay, ...]
+    days: tuple[SpendChartDay, ...]
     spenders: tuple[SpendRow, ...]
     more: bool
     budgets: tuple[dict[str, Any], ...]
@@ -83,7 +83,7 @@ class SpendView:
 
 @dataclass(frozen=True, slots=True)
 class SpendSums:
-    """The sums from the ledger that the page "Spend" needs.
+    """The sums from the ledger that the page "Spend" needs. The user chooses a dimension, such as ``feature``.
 
     Attributes:
         used: The sums by the chosen dimension, the highest cost first.
@@ -94,31 +94,40 @@ class SpendSums:
     """
 
     used: Sequence[GroupSums]
-    days: Sequence[CrossSums]
+    days: Sequence[CombinationSums]
     total: UsageSums
     before: UsageSums
     by_day: Sequence[GroupSums]
 
     @classmethod
     def from_days(
-        cls, days: Sequence[CrossSums], before: UsageSums, by_day: Sequence[GroupSums]
+        cls,
+        daily_sums: Sequence[CombinationSums],
+        previous_sums: UsageSums,
+        recent_daily_sums: Sequence[GroupSums],
     ) -> SpendSums:
-        """Compute the sums of the period from ``days``, which must have every row of the period."""
+        """Compute the sums of the period from ``daily_sums``, which must have all of the period's rows."""
         totals: dict[str | None, list[UsageSums]] = {}
-        for (name, _), total in days:
+        for (name, _), total in daily_sums:
             totals.setdefault(name, []).append(total)
         used = [GroupSums(name, UsageSums.from_parts(parts)) for name, parts in totals.items()]
-        used.sort(key=lambda one: (-one.total.cost, one.key or ""))
-        return cls(used, days, UsageSums.from_parts(total for _, total in days), before, by_day)
+        used.sort(key=lambda sums: (-sums.total.cost, sums.key or ""))
+        return cls(
+            used,
+            daily_sums,
+            UsageSums.from_parts(total for _, total in daily_sums),
+            previous_sums,
+            recent_daily_sums,
+        )
 
 
-def spend_view(
-    dimension: By, period: UsagePeriod, spend_sums: SpendSums, balances: Sequence[Balance]
+def make_spend_view(
+    dimension: By, period: UsagePeriod, spend_sums: SpendSums, balances: Sequence[BudgetBalance]
 ) -> SpendView:
     """Make the data of the page "Spend".
 
     Args:
-        dimension: By what the cost is shown, such as ``feature``.
+        dimension: What the cost is grouped by, such as ``feature``.
         period: The days of the period. The last one is today.
         spend_sums: The sums from the ledger.
         balances: The counters of the budgets, the fullest first.
@@ -138,14 +147,16 @@ def spend_view(
         projected_usd=format_dollars(so_far + _to_come(month, period.until)),
         series=series,
         days=days,
-        spenders=tuple(SpendRow(one.key, to_usage_totals(one.total), one.total.cost / cost) for one in known),
+        spenders=tuple(
+            SpendRow(sums.key, to_usage_totals(sums.total), sums.total.cost / cost) for sums in known
+        ),
         more=len(spend_sums.used) > ROWS,
-        budgets=tuple(one.as_dict() for one in balances),
+        budgets=tuple(balance.as_dict() for balance in balances),
     )
 
 
 def _costs(by_day: Iterable[GroupSums]) -> Mapping[str, int]:
-    return {one.key: one.total.cost for one in by_day if one.key is not None}
+    return {sums.key: sums.total.cost for sums in by_day if sums.key is not None}
 
 
 def _to_come(costs: Mapping[str, int], today: date) -> int:
@@ -155,10 +166,10 @@ def _to_come(costs: Mapping[str, int], today: date) -> int:
     return round(Decimal(sum(week)) / 7 * left)
 
 
-def _chart(told: SpendSums, period: UsagePeriod) -> tuple[tuple[str, ...], tuple[ChartDay, ...]]:
+def _chart(told: SpendSums, period: UsagePeriod) -> tuple[tuple[str, ...], tuple[SpendChartDay, ...]]:
     if not told.days:
         return (), ()
-    names = [one.key or "" for one in told.used[:SERIES] if one.total.cost]
+    names = [sums.key or "" for sums in told.used[:SERIES] if sums.total.cost]
     place = {name: number for number, name in enumerate(names)}
     count = (period.until - period.since).days + 1
     costs = {(period.since + timedelta(days=day)).isoformat(): [0] * (len(names) + 1) for day in range(count)}
@@ -168,7 +179,7 @@ def _chart(told: SpendSums, period: UsagePeriod) -> tuple[tuple[str, ...], tuple
     has_others = any(each[-1] for each in costs.values())
     kept = len(names) + has_others
     days = (
-        ChartDay(period.since + timedelta(days=number), tuple(map(format_dollars, each[:kept])))
+        SpendChartDay(period.since + timedelta(days=number), tuple(map(format_dollars, each[:kept])))
         for number, each in enumerate(costs.values())
     )
     return (*names, *([OTHERS] if has_others else [])), tuple(days)

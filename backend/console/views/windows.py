@@ -25,7 +25,7 @@ class LastFailureView:
 
 @dataclass(frozen=True, slots=True)
 class RecentStatistics:
-    """Statistics of the attempts of the last 15 minutes, of this process. See `backend.recent.Window`."""
+    """Statistics of the attempts of the last 15 minutes, of this process. See `backend.recent.AttemptStats`."""
 
     attempts: int
     failures: int
@@ -62,7 +62,7 @@ class UsageTotals:
 
     @property
     def degraded_rate(self) -> float:
-        """The share of answers, from 0 to 1, that came from another endpoint than the first choice."""
+        """The share of answers, from 0 to 1, that came from another endpoint than the feature's first choice."""
         answers = self.attempts - self.failures
         return self.degraded / answers if answers > 0 else 0.0
 
@@ -90,7 +90,7 @@ def to_recent_statistics(window: AttemptStats) -> RecentStatistics:
 
 
 def to_usage_totals(total: UsageSums) -> UsageTotals:
-    """Convert sums from the ledger to the form that the pages show, with the cost in dollars."""
+    """Convert sums from the ledger to the form that the pages show, with the cost as text in dollars."""
     told = total._asdict()
     cost = format_dollars(told.pop("cost"))
     del told["reasoning"]

@@ -1,4 +1,4 @@
-"""Title, overview, category and tasks of a conversation without a model: cut from what was said, so never invented."""
+"""Extracts title, overview, category and tasks of a conversation without a model: quoted, so never invented."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _MOST_SENTENCES = 4_000
 class ExtractedSummary:
     """The title, overview, category and promised tasks of a transcript, found without a model.
 
-    All text except the category is quoted from the transcript.
+    All text except the category's name is quoted from the transcript.
     """
 
     title: str
@@ -40,7 +40,7 @@ class ExtractedSummary:
 def extract_summary(transcript: Transcript) -> ExtractedSummary | None:
     """Extract title, overview, category and promised tasks without a model; None if nothing was said.
 
-    A very long transcript is read without its middle. Takes some milliseconds per page.
+    The middle of a very long transcript is ignored. Takes some milliseconds per page.
     """
     spoken = _head_and_tail(tuple(split_into_sentences(transcript.abridge())))
     if not spoken:

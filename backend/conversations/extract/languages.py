@@ -29,8 +29,8 @@ class LanguagePhrases:
         agrees: The beginning of an answer that accepts.
         declines: The beginning of an answer that declines.
         takes: Phrases that take on the task that was just mentioned: "I'll do it".
-        points: The beginning of a promise whose task is only named by a pronoun.
-        calls: Phrases before a task that nobody has taken on yet. They are removed from the task.
+        points: The beginning of a promise that names its task only by a pronoun.
+        calls: Phrases before a task that is left to anybody, such as "somebody should".
         unsure: Phrases that show that a sentence is only a thought, not a promise.
         breaks: Words at which a new thought begins.
     """
@@ -374,12 +374,12 @@ LANGUAGES: Final = (ENGLISH, GERMAN, SPANISH, FRENCH)
 
 
 def choose_language(language_code: str | None, words: frozenset[str]) -> LanguagePhrases:
-    """Choose the phrases of a language.
+    """Choose the language of a transcript, and return its phrases.
 
     Args:
         language_code: A language code, such as ``de-AT``; None if unknown.
         words: The words of the transcript. If the code is missing or not supported, the language with the
-            most marker words among them is chosen.
+            most `marks` among these words is chosen.
     """
     code = (language_code or "").partition("-")[0].lower()
     named = next((language for language in LANGUAGES if language.code == code), None)

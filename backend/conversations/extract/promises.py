@@ -47,7 +47,7 @@ class PromisedTask(NamedTuple):
     Attributes:
         owner: The person who took the task on.
         what: The task, in the speaker's words.
-        is_duty: Whether the person said that they must do it, rather than that they will.
+        is_duty: Whether the person said "I must" (or the like) instead of "I will".
         about: What a pronoun in ``what`` refers to; empty if ``what`` is clear by itself.
     """
 
@@ -58,7 +58,7 @@ class PromisedTask(NamedTuple):
 
     @property
     def description(self) -> str:
-        """The task with an explanation in parentheses, if it needs one; at most `LONGEST` characters."""
+        """The task, if necessary with an explanation in parentheses; at most `LONGEST` characters."""
         room = LONGEST - len(self.what) - len(" ()")
         return f"{self.what} ({_trimmed(self.about, room)})" if self.about and room >= _ROOM else self.what
 
@@ -90,10 +90,10 @@ class _Asked:
         return PromisedTask(self.asker if self.is_offer else speaker, self.what, about=self.about)
 
 
-class PromiseReader:
+class PromiseExtractor:
     """Finds promised tasks in a transcript, sentence by sentence.
 
-    It remembers requests and offers: they become promises when another person accepts.
+    It remembers requests and offers, which become promises when another person accepts them.
     """
 
     def __init__(self, language: LanguagePhrases, speakers: Iterable[str]) -> None:
@@ -104,8 +104,8 @@ class PromiseReader:
         self._before: list[Sentence] = []
         self._last: deque[Sentence] = deque(maxlen=_REACH)
 
-    def read_sentence(self, sentence: Sentence) -> list[PromisedTask]:
-        """Read the next sentence, and return its promises. Accepting an earlier request is a promise, too."""
+    def extract_from_sentence(self, sentence: Sentence) -> list[PromisedTask]:
+        """Read the next sentence, and return the tasks that it promises, also by accepting an earlier request."""
         if self._now and sentence.turn != self._now[-1].turn:
             self._end_turn()
         self._open = [asked for asked in self._open if sentence.turn <= asked.turn + 1 + bool(asked.owner)]
@@ -288,10 +288,10 @@ class PromiseReader:
 def find_promises(
     sentences: Iterable[Sentence], speakers: Iterable[str], language: LanguagePhrases
 ) -> Iterator[PromisedTask]:
-    """Find all promised tasks in order. A repeated promise is listed once."""
-    reader, seen = PromiseReader(language, speakers), set[tuple[str, str]]()
+    """Find all promised tasks of a transcript, in order. A repeated promise is listed once."""
+    reader, seen = PromiseExtractor(language, speakers), set[tuple[str, str]]()
     for sentence in sentences:
-        for promise in reader.read_sentence(sentence):
+        for promise in reader.extract_from_sentence(sentence):
             key = promise.owner, fold_case_and_accents(promise.what)
             if key not in seen:
                 seen.add(key)

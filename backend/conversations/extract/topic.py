@@ -42,7 +42,7 @@ _WHOLE, _PREFIXES = _weights()
 
 
 def choose_category(word_counts: Counter[str]) -> Category:
-    """Choose the category whose typical words are said most; `OTHER` if no category reaches the score `ENOUGH`.
+    """Choose the category whose typical words were said most; `OTHER` if no category's score reaches `ENOUGH`.
 
     Args:
         word_counts: How often each word was said. The words must be in lower case without accents.

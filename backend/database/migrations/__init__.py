@@ -33,7 +33,7 @@ async def upgrade(engine: AsyncEngine) -> None:
 
 def list_revisions() -> tuple[str, ...]:
     """List the names of all migrations (Alembic revisions), the newest first."""
-    return tuple(one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions())
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def _upgrade(connection: Connection) -> None:

@@ -86,7 +86,9 @@ def pages() -> list[Path]:
 
 def blocks(*languages: str) -> list[Block]:
     """Every block in one of the languages, or in any."""
-    return [one for page in pages() for one in blocks_of(page) if not languages or one.language in languages]
+    return [
+        block for page in pages() for block in blocks_of(page) if not languages or block.language in languages
+    ]
 
 
 def blocks_of(page: Path) -> Iterator[Block]:

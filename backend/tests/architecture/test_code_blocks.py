@@ -33,7 +33,7 @@ from backend.tests.fakes.commands import run
 from backend.utils.llm import Caller, Needs, Patchbay, Table, use
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.model_config import parse_table
-from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.plan import plan_route
 from backend.utils.llm.testing import LoopbackProvider
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
@@ -119,14 +119,14 @@ embedding = { model = "text-embedding-3-small", dimensions = 8 }
 
 
 def test_every_block_is_in_a_language_that_is_looked_at() -> None:
-    assert {one.language for one in blocks()} <= LANGUAGES
+    assert {block.language for block in blocks()} <= LANGUAGES
 
 
 def test_every_exception_is_needed() -> None:
-    there = {one.name for one in blocks()}
+    there = {block.name for block in blocks()}
 
     assert there >= NOT_RUN.keys() | NO_TABLES.keys()
-    assert {one.page for one in blocks("python")} >= ELSEWHERE.keys()
+    assert {block.page for block in blocks("python")} >= ELSEWHERE.keys()
 
 
 class TestPython:
@@ -134,7 +134,7 @@ class TestPython:
 
     @pytest.mark.parametrize(
         "page",
-        [one for one in pages() if any(each.language == "python" for each in blocks_of(one))],
+        [path for path in pages() if any(each.language == "python" for each in blocks_of(path))],
         ids=lambda one: one.name,
     )
     def test_it_runs(self, page: Path, world: None) -> None:
@@ -216,9 +216,9 @@ class TestCommands:
     def test_bash_understands_it(self, page: str) -> None:
         program = "\n".join(
             line
-            for one in SHELLS
-            if one.page == page
-            for line in (one.commands() if one.language == "console" else [one.text])
+            for block in SHELLS
+            if block.page == page
+            for line in (block.commands() if block.language == "console" else [block.text])
         )
 
         done = subprocess.run(["bash", "-n"], input=program, text=True, capture_output=True, check=False)  # noqa: S607
@@ -246,7 +246,7 @@ class TestCommands:
         makefile = (ROOT / "Makefile").read_text("utf-8")
 
         assert [one for one in re.findall(r"\./(backend/\S+)", text) if not (ROOT / one).exists()] == []
-        assert [one for one in targets if f"\n{one}:" not in makefile] == []
+        assert [target for target in targets if f"\n{target}:" not in makefile] == []
 
     def test_what_is_asked_with_curl_is_served(self) -> None:
         served = create_app().openapi()["paths"]
@@ -284,7 +284,7 @@ class TestExplanations:
     """What a page shows of `explain` is what it prints of the shipped table, but for the table's hash."""
 
     def test_the_first_page_shows_one(self) -> None:
-        assert "README.md" in {one.page for one in SHOWN}
+        assert "README.md" in {block.page for block in SHOWN}
 
     @pytest.mark.parametrize("block", SHOWN, ids=str)
     def test_it_is_printed_so(self, block: Block) -> None:
@@ -294,7 +294,7 @@ class TestExplanations:
         table = (ROOT / "backend/llm.toml").read_text("utf-8")
         snapshot = parse_table(table, environ=_variables(command), source=Path("llm.toml"))
 
-        route = plan(snapshot, asked[0], Caller(keys=keys), Needs(), today=WRITTEN_ON)
+        route = plan_route(snapshot, asked[0], Caller(keys=keys), Needs(), today=WRITTEN_ON)
 
         assert _without_hash(f"{Explanation._make(route)}\n") == _without_hash(_printed(block))
 

@@ -32,7 +32,7 @@ from backend.utils.llm.model_config.schema import (
 )
 from backend.utils.llm.options import Options
 from backend.utils.llm.receipt import Attempt, Receipt
-from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.plan import plan_route
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.state.experiments import TrialStopConditions
 from backend.utils.llm.strategies import STRATEGIES, TierAllowance
@@ -252,7 +252,7 @@ def explained(one: Shown) -> str:
     keys = {name: f"a-key-of-{name}" for name in re.findall(r'api_key_env *= *"(.*?)"', one.table)}
     caller = Caller(user_id=asked.user, tier=asked.tier)
     snapshot = parse_table(one.table, environ=keys, source=Path("llm.toml"))
-    route = plan(snapshot, asked.feature, caller, Needs(tokens=asked.tokens), today=WRITTEN_ON)
+    route = plan_route(snapshot, asked.feature, caller, Needs(tokens=asked.tokens), today=WRITTEN_ON)
     return f"{Explanation._make(route)}\n"
 
 

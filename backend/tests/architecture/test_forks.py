@@ -27,7 +27,7 @@ SHORT_LIVED = {
     "local_model/process.py LocalModel.start": "of the run, which a forked child has none of",
     "local_model/process.py _Run": "one run of the model; a forked child has none",
     "local_model/child.py ChildProcess": "follows the model's process, whose parent is another one after a fork",
-    "local_model/server.py end_with_parent": "of the model's process, which runs nothing else",
+    "local_model/server.py exit_with_parent": "of the model's process, which runs nothing else",
     "local_model/server.py _end_after": "the same",
     "workers/worker.py _serve": "follows the supervisor, whose worker a forked child is not",
     "tools/example.py main": "of a command that forks nobody",
@@ -64,11 +64,11 @@ def made_in(path: Path) -> Iterator[Made]:
 
 def _made(node: ast.AST, within: list[Scope], names: dict[str, str], path: Path) -> Iterator[Made]:
     if isinstance(node, ast.Attribute | ast.Name) and (what := _kind(node, names)) in LOCKS | WORKERS:
-        classes = [one for one in within if isinstance(one, ast.ClassDef)]
-        methods = [one.name for one in within if isinstance(one, FUNCTIONS)]
-        is_owned = any(ast.unparse(base) == "ForkSafe" for one in classes for base in one.bases)
+        classes = [scope for scope in within if isinstance(scope, ast.ClassDef)]
+        methods = [scope.name for scope in within if isinstance(scope, FUNCTIONS)]
+        is_owned = any(ast.unparse(base) == "ForkSafe" for cls in classes for base in cls.bases)
         is_begun = is_owned and methods == ["_begin"]
-        place = f"{'/'.join(path.parts[-2:])} {'.'.join(one.name for one in within)}"
+        place = f"{'/'.join(path.parts[-2:])} {'.'.join(scope.name for scope in within)}"
         yield Made(what, place, is_begun, is_owned)
     below = [*within, node] if isinstance(node, Scope) else within
     for child in _evaluated(node):
@@ -109,7 +109,7 @@ def test_threads_are_started_by_what_a_forked_child_makes_anew() -> None:
 
 
 def test_every_excuse_is_needed() -> None:
-    places = [one.place for path in CODE for one in made_in(path)]
+    places = [made.place for path in CODE for made in made_in(path)]
 
     assert [one for one in SHORT_LIVED if not any(place.startswith(one) for place in places)] == []
 
@@ -139,4 +139,4 @@ def test_nothing_is_cached_behind_a_lock_that_a_class_shares() -> None:
 def test_a_lock_that_is_made_elsewhere_is_found(source: str, tmp_path: Path) -> None:
     (tmp_path / "new.py").write_text(source)
 
-    assert [one.is_begun for one in made_in(tmp_path / "new.py")] == [False]
+    assert [made.is_begun for made in made_in(tmp_path / "new.py")] == [False]

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from backend.ledger.shipper import Shipper
 from backend.ledger.spool import Spool
 from backend.metrics import AttemptMetrics
-from backend.routers.metrics import render_table_metrics
+from backend.routers.metrics import render_feature_table_metrics
 from backend.tests.fakes.records import record
 from backend.tests.fakes.services import FakeFacade
 from backend.tests.fakes.spools import MemoryLedgerStore
@@ -80,7 +80,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     qos = FakeFacade().get_qos_info().model_copy(update=told)
     found: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(
-        render_table_metrics(qos) + generate_latest(metrics.registry).decode()
+        render_feature_table_metrics(qos) + generate_latest(metrics.registry).decode()
     ):
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})

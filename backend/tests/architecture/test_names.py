@@ -57,7 +57,7 @@ RETIRED = {
     "Variant": "VariantResults",
     "payload_of": "make_body_without_messages",
     "Tails": "TailLatency",
-    "can_pay": "can_spend",
+    "can_pay": "can_hedge",
     "Meters": "RateLimiter",
     "Full": "Exceeded",
     "_Line": "WaitQueue",
@@ -91,13 +91,13 @@ RETIRED = {
     "loan": "request_keys",
     "Loan": "RequestKeys",
     "pace": "rate_limit",
-    "Pace": "KeyCheckRateLimit",
+    "Pace": "KeyCheckRateLimiter",
     "trouble": "problem",
     "Trouble": "KeyProblem",
     "watch": "monitor",
     "KeyWatch": "KeyMonitor",
     "Notices": "Notifier",
-    "Trial": "KeyCheck",
+    "Trial": "KeyCheckOutcome",
     "masters": "master_keys",
     "Masters": "MasterKeys",
     "KeptKey": "KeyVersion",
@@ -105,31 +105,31 @@ RETIRED = {
     "fitting_id": "make_valid_call_id",
     "fitting_name": "make_valid_tool_name",
     "between_users": "add_missing_user_turns",
-    "said_by_model": "text_without_thoughts",
+    "said_by_model": "join_text_without_thoughts",
     "parts_of": "to_standard_blocks",
-    "is_googles": "is_google_url",
+    "is_googles": "can_google_fetch_url",
     "timed_at": "last_measured",
     "ChatClients": "ChatClientCache",
     "GivenMasterKeys": "EnvironmentMasterKeys",
     "ability_lines": "format_capabilities",
     "LastWord": "CachedSharedLimit",
-    "redirected": "make_stand_in_addresses",
+    "redirected": "make_replacement_addresses",
     "ServedProvider": "ReplySource",
     "Noting": "AuditWriter",
     "Spent": "RunUsage",
     "go_on": "raise_if_ended",
     "way_out": "install_advice",
     "foremost": "preferred_endpoint",
-    "unaccounted": "make_uncounted_rejection",
+    "unaccounted": "make_unreadable_budget_rejection",
     "misfit": "find_schema_violation",
     "blotted": "without_keys",
     "hand_out": "collect_receipt",
     "in_new_wrapping": "make_chat_result",
     "is_spotless": "has_no_failures",
     "Lately": "RecentStatistics",
-    "Unkept": "UncachedStepResults",
+    "Unkept": "UncachedStepRunner",
     "ServedAt": "PublicUrlMiddleware",
-    "ForgottenKeys": "KeyRemovalMiddleware",
+    "ForgottenKeys": "UserKeyRemovalMiddleware",
     "EndedByStop": "StopMiddleware",
     "GuardedBodies": "BodyLimitMiddleware",
     "Lacks": "ReadinessReport",
@@ -142,10 +142,6 @@ RETIRED = {
 OF_THE_HTTP_API = frozenset({("keys.py", "trouble")})
 """Fields of its JSON keep their names."""
 PATH = re.compile(r"[\w.-]+(?:/[\w.-]*)+|[\w-]+\.(?:py|md|toml|txt|sh|json|in)")
-
-
-SHARED = frozenset({"Usage"})
-"""The only class names of the facade that two modules have: a store's answer, and the usage that a test's reply tells."""
 
 
 def quoted(page: Path) -> list[str]:
@@ -212,4 +208,4 @@ def test_a_class_name_of_the_facade_means_one_thing() -> None:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
 
-    assert {name for name, count in found.items() if count > 1} == SHARED
+    assert [name for name, count in found.items() if count > 1] == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.tests.fakes.budgets import charge, reservation, window
-from backend.utils.llm.budgets import Counter
+from backend.utils.llm.budgets import BudgetCounter
 from backend.utils.llm.state.budget_store import BudgetShortage
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ AFTERWARDS = -1.0
 """Of a lease that has run out as it is given."""
 
 
-def counter(store: BudgetStore, of: BudgetWindow) -> Counter:
+def counter(store: BudgetStore, of: BudgetWindow) -> BudgetCounter:
     return store.counters([of])[of]
 
 
@@ -32,11 +32,11 @@ class BudgetStoreContract:
     def test_what_is_set_aside_is_no_longer_there(self, store: BudgetStore) -> None:
         ann = window()
 
-        assert store.reserve(reservation(charge(ann, 60))) == (Counter(reserved=60),)
+        assert store.reserve(reservation(charge(ann, 60))) == (BudgetCounter(reserved=60),)
         assert store.reserve(reservation(late := charge(ann, 41))) == BudgetShortage(
-            late, Counter(reserved=60)
+            late, BudgetCounter(reserved=60)
         )
-        assert store.reserve(reservation(charge(ann, 40))) == (Counter(reserved=100),)
+        assert store.reserve(reservation(charge(ann, 40))) == (BudgetCounter(reserved=100),)
 
     def test_what_was_used_is_counted_and_the_rest_is_there_again(self, store: BudgetStore) -> None:
         ann = window()
@@ -44,8 +44,8 @@ class BudgetStoreContract:
 
         store.settle(held, [7])
 
-        assert counter(store, ann) == Counter(spent=7)
-        assert store.reserve(reservation(charge(ann, 93))) == (Counter(spent=7, reserved=93),)
+        assert counter(store, ann) == BudgetCounter(spent=7)
+        assert store.reserve(reservation(charge(ann, 93))) == (BudgetCounter(spent=7, reserved=93),)
 
     def test_more_than_was_set_aside_is_counted_too(self, store: BudgetStore) -> None:
         ann = window()
@@ -53,14 +53,14 @@ class BudgetStoreContract:
 
         store.settle(held, [160])
 
-        assert counter(store, ann) == Counter(spent=160)
+        assert counter(store, ann) == BudgetCounter(spent=160)
 
     def test_who_is_settled_twice_is_counted_once(self, store: BudgetStore) -> None:
         ann = window()
         store.reserve(held := reservation(charge(ann, 60)))
         for _ in range(3):
             store.settle(held, [7])
-            assert counter(store, ann) == Counter(spent=7)
+            assert counter(store, ann) == BudgetCounter(spent=7)
 
     def test_who_never_had_anything_set_aside_settles_nothing(self, store: BudgetStore) -> None:
         ann = window()
@@ -68,15 +68,15 @@ class BudgetStoreContract:
 
         store.settle(reservation(charge(ann, 60)), [7])
 
-        assert counter(store, ann) == Counter(reserved=60)
+        assert counter(store, ann) == BudgetCounter(reserved=60)
 
     def test_a_request_sets_aside_all_or_nothing(self, store: BudgetStore) -> None:
         ann, acme = window(), window("acme", budget="tenants")._replace(per="tenant")
 
         found = store.reserve(reservation(charge(acme, 10), full := charge(ann, 101)))
 
-        assert found == BudgetShortage(full, Counter())
-        assert store.counters([acme]).get(acme, Counter()) == Counter()
+        assert found == BudgetShortage(full, BudgetCounter())
+        assert store.counters([acme]).get(acme, BudgetCounter()) == BudgetCounter()
 
     def test_windows_are_counted_apart(self, store: BudgetStore) -> None:
         windows = [
@@ -103,8 +103,10 @@ class BudgetStoreContract:
         store.reserve(held := reservation(charge(odd, 10)))
         store.settle(held, [5])
 
-        assert counter(store, odd) == Counter(spent=5)
-        assert store.reserve(reservation(full := charge(odd, 96))) == BudgetShortage(full, Counter(spent=5))
+        assert counter(store, odd) == BudgetCounter(spent=5)
+        assert store.reserve(reservation(full := charge(odd, 96))) == BudgetShortage(
+            full, BudgetCounter(spent=5)
+        )
 
     def test_two_long_names_are_not_one(self, store: BudgetStore) -> None:
         store.reserve(reservation(charge(window("a" * 1_000 + "b"), 10)))
@@ -115,7 +117,7 @@ class BudgetStoreContract:
         ann = window()
         store.reserve(reservation(charge(ann, 100), seconds=AFTERWARDS))
 
-        assert store.reserve(reservation(charge(ann, 100))) == (Counter(reserved=100),)
+        assert store.reserve(reservation(charge(ann, 100))) == (BudgetCounter(reserved=100),)
 
     def test_a_lease_that_holds_is_nobody_elses(self, store: BudgetStore) -> None:
         ann = window()
@@ -130,13 +132,13 @@ class BudgetStoreContract:
         for _ in range(2):
             store.settle(late, [30])
 
-        assert counter(store, ann) == Counter(spent=30, reserved=50)
+        assert counter(store, ann) == BudgetCounter(spent=30, reserved=50)
 
     def test_a_budget_that_was_raised_holds_more(self, store: BudgetStore) -> None:
         ann = window()
 
-        assert store.raise_by(ann, 50) == Counter(raised=50)
-        assert store.reserve(reservation(charge(ann, 150))) == (Counter(reserved=150, raised=50),)
+        assert store.raise_by(ann, 50) == BudgetCounter(raised=50)
+        assert store.reserve(reservation(charge(ann, 150))) == (BudgetCounter(reserved=150, raised=50),)
 
     def test_who_begins_anew_keeps_what_is_under_way(self, store: BudgetStore) -> None:
         ann = window()
@@ -144,10 +146,10 @@ class BudgetStoreContract:
         store.settle(first, [60])
         store.reserve(under_way := reservation(charge(ann, 40)))
 
-        assert store.reset(ann) == Counter(reserved=40)
+        assert store.reset(ann) == BudgetCounter(reserved=40)
         store.settle(under_way, [9])
-        assert counter(store, ann) == Counter(spent=9)
-        assert store.reset(window("nobody")) == Counter()
+        assert counter(store, ann) == BudgetCounter(spent=9)
+        assert store.reset(window("nobody")) == BudgetCounter()
 
     def test_many_at_once_get_all_there_is_and_no_more(self, store: BudgetStore) -> None:
         """A thousand requests of one unit at a budget of 1,001, and then some more."""
@@ -169,10 +171,10 @@ class BudgetStoreContract:
 
         assert all(first)
         assert sum(second) == 1
-        assert counter(store, ann) == Counter(spent=count + 1)
+        assert counter(store, ann) == BudgetCounter(spent=count + 1)
 
     def test_requests_that_set_aside_of_several_never_wait_for_each_other(self, store: BudgetStore) -> None:
-        windows = sorted((window(name) for name in "abcd"), key=lambda one: one.sort_key)
+        windows = sorted((window(name) for name in "abcd"), key=lambda one: one.lock_order_key)
 
         def ask(number: int) -> bool:
             some = [one for place, one in enumerate(windows) if number >> place & 1]

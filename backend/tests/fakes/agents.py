@@ -115,7 +115,7 @@ class World:
         return await whole(self.runner.start_run(owner, "clerk", text, conversation))
 
     async def pending(self, owner: DataOwner = ANN) -> Sequence[Confirmation]:
-        return await self.gate.list_pending(owner)
+        return await self.gate.list_pending_confirmations(owner)
 
     async def approve(
         self, one: Confirmation, owner: DataOwner = ANN, *, again: bool = False, arguments: Any = None

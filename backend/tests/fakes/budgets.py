@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from backend.utils.llm.budgets import BudgetWindow, Charge
+from backend.utils.llm.budgets import BudgetCharge, BudgetWindow
 from backend.utils.llm.state.budget_store import Reservation
 
 
@@ -13,11 +13,11 @@ def window(subject: str = "ann", begins: str = "2026-11", budget: str = "users")
     return BudgetWindow(budget, "user", subject, begins)
 
 
-def charge(of: BudgetWindow, amount: int, ceiling: int = 100) -> Charge:
+def charge(of: BudgetWindow, amount: int, ceiling: int = 100) -> BudgetCharge:
     """What sets so much aside of it."""
-    return Charge(of, amount, ceiling)
+    return BudgetCharge(of, amount, ceiling)
 
 
-def reservation(*charges: Charge, seconds: float = 60.0) -> Reservation:
+def reservation(*charges: BudgetCharge, seconds: float = 60.0) -> Reservation:
     """One that is like no other."""
     return Reservation(os.urandom(16).hex(), charges, seconds)

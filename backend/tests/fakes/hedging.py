@@ -15,8 +15,8 @@ def learn(patchbay: Patchbay, seconds: float, hedges: int = 1, feature: str = "f
     traffic = patchbay.health.traffic
     with traffic.lock:
         for _ in range(CALLS_PER_HEDGE * hedges):
-            traffic.hedge_budget.earn(feature)
+            traffic.hedge_budget.record_call(feature)
         for endpoint in patchbay.table.snapshot.chain(feature, "premium"):
             for _ in range(ENOUGH):
                 for what in ("total", "first_token"):
-                    traffic.tail_latency.latencies_of(feature, str(endpoint), what).record_answer(seconds)
+                    traffic.tail_latency.recent_latencies(feature, str(endpoint), what).record_answer(seconds)

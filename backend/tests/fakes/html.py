@@ -51,7 +51,7 @@ class Document:
     faults: list[str] = field(default_factory=list)
 
     def all(self, *names: str) -> list[Element]:
-        return [one for one in self.elements if one.name in names]
+        return [element for element in self.elements if element.name in names]
 
 
 class _Reader(HTMLParser):
@@ -93,8 +93,8 @@ class _Reader(HTMLParser):
 
     @override
     def handle_data(self, data: str) -> None:
-        for one in self._open:
-            one.text += data
+        for element in self._open:
+            element.text += data
 
     def _fault(self, what: str) -> None:
         self.document.faults.append(f"{what}, line {self.getpos()[0]}")
@@ -102,7 +102,7 @@ class _Reader(HTMLParser):
     @override
     def close(self) -> None:
         super().close()
-        self.document.faults += [f"<{one.name}> stays open" for one in self._open]
+        self.document.faults += [f"<{element.name}> stays open" for element in self._open]
 
 
 def read_page(text: str) -> Document:
@@ -118,9 +118,11 @@ def read_page(text: str) -> Document:
 def _ids(document: Document) -> list[str]:
     ids = Counter(one["id"] for one in document.elements if one["id"])
     faults = [f"id {name} {count} times" for name, count in ids.items() if count > 1]
-    for one in document.elements:
+    for element in document.elements:
         for name in ("aria-labelledby", "for", "list"):
-            faults += [f"{name} {target} leads nowhere" for target in one[name].split() if target not in ids]
+            faults += [
+                f"{name} {target} leads nowhere" for target in element[name].split() if target not in ids
+            ]
     faults += [
         f"#{one['href'][1:]} leads nowhere"
         for one in document.all("a")
@@ -130,14 +132,14 @@ def _ids(document: Document) -> list[str]:
 
 
 def _outline(document: Document) -> list[str]:
-    levels = [int(one.name[1]) for one in document.all("h1", "h2", "h3", "h4")]
+    levels = [int(element.name[1]) for element in document.all("h1", "h2", "h3", "h4")]
     faults = [] if levels.count(1) == 1 else [f"{levels.count(1)} headings of the first level"]
     faults += [f"a heading of level {low} follows {high}" for high, low in pairwise(levels) if low > high + 1]
     faults += [f"no <{name}>" for name in ("main", "title", "header") if not document.all(name)]
     if (html := document.all("html")) and not html[0]["lang"]:
         faults.append("no language")
     return faults + [
-        f"an empty <{one.name}>" for one in document.all("h1", "h2", "h3") if not one.text.strip()
+        f"an empty <{element.name}>" for element in document.all("h1", "h2", "h3") if not element.text.strip()
     ]
 
 
@@ -148,11 +150,11 @@ def _names(document: Document) -> list[str]:
         for one in document.all("input", "select", "textarea")
         if "label" not in one.parents and not one["aria-label"]
     ]
-    for one in document.all("a", "button", "th", "option"):
-        is_named = one.text.strip() or one["aria-label"] or one["value"]
-        faults += [] if is_named else [f"an empty <{one.name}>"]
-    for one in document.all("svg"):
-        is_known = one["aria-label"] or one["aria-labelledby"] or one["aria-hidden"]
+    for element in document.all("a", "button", "th", "option"):
+        is_named = element.text.strip() or element["aria-label"] or element["value"]
+        faults += [] if is_named else [f"an empty <{element.name}>"]
+    for element in document.all("svg"):
+        is_known = element["aria-label"] or element["aria-labelledby"] or element["aria-hidden"]
         faults += [] if is_known else ["a picture without words"]
     faults += ["an <img> without alt" for one in document.all("img") if "alt" not in one.attributes]
     faults += ["a <th> without scope" for one in document.all("th") if not one["scope"]]
@@ -163,12 +165,12 @@ def _names(document: Document) -> list[str]:
 
 def _scripts(document: Document) -> list[str]:
     faults = []
-    for one in document.elements:
-        acts = [name for name in one.attributes if name.startswith("on") or name in {"style", "srcdoc"}]
-        faults += [f"<{one.name} {name}>" for name in acts]
-        targets = [one[name] for name in ("src", "href", "action")]
+    for element in document.elements:
+        acts = [name for name in element.attributes if name.startswith("on") or name in {"style", "srcdoc"}]
+        faults += [f"<{element.name} {name}>" for name in acts]
+        targets = [element[name] for name in ("src", "href", "action")]
         faults += [
-            f"<{one.name}> leads to {to[:30]}"
+            f"<{element.name}> leads to {to[:30]}"
             for to in targets
             if to.startswith(("javascript", "http", "//"))
         ]

@@ -10,7 +10,7 @@ from backend.conversations.errors import StorageUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backend.conversations.journal import JournalClaim
+    from backend.conversations.journal import JournalHeader
 
 
 def nothing(_step: str) -> None:
@@ -21,7 +21,7 @@ def nothing(_step: str) -> None:
 class Kept:
     """What one journal holds."""
 
-    claim: JournalClaim | None = None
+    claim: JournalHeader | None = None
     answers: dict[str, bytes] = field(default_factory=dict)
     conversation: bytes | None = None
     age: float = 0.0
@@ -42,14 +42,14 @@ class InMemoryJournals:
         self.held.add(conversation_id)
         return InMemoryJournal(self, conversation_id)
 
-    async def read_finished(self, conversation_id: str) -> bytes | None:
+    async def read_finished_conversation(self, conversation_id: str) -> bytes | None:
         return self.kept.get(conversation_id, Kept()).conversation
 
-    async def list_abandoned(self, older_than_s: float) -> Sequence[str]:
+    async def list_abandoned_ids(self, older_than_s: float) -> Sequence[str]:
         return [
             name
-            for name, one in self.kept.items()
-            if name not in self.held and (one.conversation is not None or one.age > older_than_s)
+            for name, kept in self.kept.items()
+            if name not in self.held and (kept.conversation is not None or kept.age > older_than_s)
         ]
 
 
@@ -64,24 +64,24 @@ class InMemoryJournal:
         return self._journals.kept.setdefault(self._id, Kept())
 
     @property
-    def claim(self) -> JournalClaim | None:
+    def header(self) -> JournalHeader | None:
         return self._kept.claim
 
     @property
-    def conversation(self) -> bytes | None:
+    def finished_conversation(self) -> bytes | None:
         return self._kept.conversation
 
     @property
-    def age_s(self) -> float:
+    def seconds_since_write(self) -> float:
         return self._kept.age
 
     def read_answer(self, feature: str) -> bytes | None:
         return self._kept.answers.get(feature)
 
-    async def reserve_space(self, claim: JournalClaim, room: int) -> None:
-        assert room > 0
+    async def reserve_space(self, header: JournalHeader, size_bytes: int) -> None:
+        assert size_bytes > 0
         self._write("begin")
-        self._kept.claim = self._kept.claim or claim
+        self._kept.claim = self._kept.claim or header
         self._journals.happens("begun")
 
     async def write_answer(self, feature: str, answer: bytes) -> None:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
 from backend.keys.store import KeyRemoval, KeyVersion
-from backend.keys.vault import KeyIdentity, Vault
+from backend.keys.vault import KeyIdentity, KeyVault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -33,34 +33,42 @@ class InMemoryKeys:
         self.gone: list[KeyRemoval] = []
 
     async def add_version(
-        self, place: KeyIdentity, seal: VersionFactory, *, now: datetime, until: datetime
+        self,
+        identity: KeyIdentity,
+        make_version: VersionFactory,
+        *,
+        now: datetime,
+        previous_valid_until: datetime,
     ) -> KeyVersion:
-        key = seal(bool(self.kept))
-        mine = [one for one in self.kept if slot(one) == slot(key)]
-        others = [one for one in self.kept if slot(one) != slot(key)]
-        stays = [one for one in mine if one.valid_until is None and until > now]
-        self._end([one for one in mine if one not in stays], now)
-        self._end(stays, until)
-        self.kept = [key, *(one._replace(valid_until=until) for one in stays), *others]
+        key = make_version(bool(self.kept))
+        mine = [version for version in self.kept if slot(version) == slot(key)]
+        others = [version for version in self.kept if slot(version) != slot(key)]
+        stays = [version for version in mine if version.valid_until is None and previous_valid_until > now]
+        self._end([version for version in mine if version not in stays], now)
+        self._end(stays, previous_valid_until)
+        self.kept = [key, *(stay._replace(valid_until=previous_valid_until) for stay in stays), *others]
         return key
 
     async def list_versions(self, owner: DataOwner, now: datetime) -> Sequence[KeyVersion]:
         chosen = await self.allows_house_fallback(owner)
-        mine = [one._replace(house_fallback=chosen) for one in self.kept if slot(one)[:2] == owner]
-        return [one for one in mine if one.valid_until is None or one.valid_until > now]
+        mine = [
+            version._replace(house_fallback=chosen) for version in self.kept if slot(version)[:2] == owner
+        ]
+        return [version for version in mine if version.valid_until is None or version.valid_until > now]
 
-    async def remove(self, owner: DataOwner, provider: str, now: datetime) -> bool:
-        gone = [one for one in self.kept if slot(one) == (*owner, provider)]
-        self.kept = [one for one in self.kept if one not in gone]
+    async def remove_key(self, owner: DataOwner, provider: str, now: datetime) -> bool:
+        gone = [version for version in self.kept if slot(version) == (*owner, provider)]
+        self.kept = [version for version in self.kept if version not in gone]
         self._end(gone, now)
         return bool(gone)
 
-    async def list_removals(self, after: int) -> Sequence[KeyRemoval]:
-        return [one for one in self.gone if one.number > after]
+    async def list_removals(self, after_number: int) -> Sequence[KeyRemoval]:
+        return [removal for removal in self.gone if removal.number > after_number]
 
     def _end(self, keys: Sequence[KeyVersion], at: datetime) -> None:
         self.gone += [
-            KeyRemoval(number, one.place.row, at) for number, one in enumerate(keys, len(self.gone) + 1)
+            KeyRemoval(number, version.place.row, at)
+            for number, version in enumerate(keys, len(self.gone) + 1)
         ]
 
     async def set_house_fallback(self, owner: DataOwner, *, house_fallback: bool) -> None:
@@ -70,31 +78,38 @@ class InMemoryKeys:
     async def allows_house_fallback(self, owner: DataOwner) -> bool:
         return owner in self.fallback
 
-    async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        self.kept = [one._replace(last_used_at=now) if one.place.row in rows else one for one in self.kept]
+    async def record_use(self, row_ids: Collection[str], now: datetime) -> None:
+        self.kept = [
+            version._replace(last_used_at=now) if version.place.row in row_ids else version
+            for version in self.kept
+        ]
 
-    async def record_problem(self, row: str, problem: KeyProblem) -> bool:
-        before = next((one for one in self.kept if one.place.row == row), None)
+    async def record_problem(self, row_id: str, problem: KeyProblem) -> bool:
+        before = next((version for version in self.kept if version.place.row == row_id), None)
         if before is None:
             return False
         if before.problem and before.problem.reason == problem.reason:
             problem = problem._replace(since=before.problem.since)
-        self.kept = [one._replace(problem=problem) if one is before else one for one in self.kept]
+        self.kept = [
+            version._replace(problem=problem) if version is before else version for version in self.kept
+        ]
         known = len(self.told)
-        self.told.add((row, problem.reason, problem.last.date()))
+        self.told.add((row_id, problem.reason, problem.last.date()))
         return len(self.told) > known
 
-    async def record_success(self, row: str, endpoint: str) -> None:
+    async def clear_resolved_problem(self, row_id: str, endpoint: str) -> None:
         self.kept = [
-            one._replace(problem=None)
-            if one.place.row == row and one.problem and one.problem.is_resolved_by_success_at(endpoint)
-            else one
-            for one in self.kept
+            version._replace(problem=None)
+            if version.place.row == row_id
+            and version.problem
+            and version.problem.is_resolved_by_success_at(endpoint)
+            else version
+            for version in self.kept
         ]
 
-    async def rewrap_all(self, renew: VersionUpdater) -> int:
-        renewed = {one.place: one for one in renew(self.kept)}
-        self.kept = [renewed.get(one.place, one) for one in self.kept]
+    async def rewrap_all_data_keys(self, rewrap_versions: VersionUpdater) -> int:
+        renewed = {version.place: version for version in rewrap_versions(self.kept)}
+        self.kept = [renewed.get(version.place, version) for version in self.kept]
         return len(renewed)
 
 
@@ -111,14 +126,14 @@ def given(*keys: MasterKey) -> EnvironmentMasterKeys:
 
 def keychain(enrolled: Mapping[tuple[str, str], str] = ENROLLED) -> Keychain:
     """A keychain in which these are enrolled."""
-    vault = Vault(given())
+    vault = KeyVault(given())
     kept = [
         _kept(vault, KeyIdentity("", user, provider, user), key) for (user, provider), key in enrolled.items()
     ]
     return Keychain(InMemoryKeys(kept), vault)
 
 
-def _kept(vault: Vault, place: KeyIdentity, key: str) -> KeyVersion:
+def _kept(vault: KeyVault, place: KeyIdentity, key: str) -> KeyVersion:
     return KeyVersion(
-        place, vault.encrypt_key(key, place, keep=False), "", datetime(2026, 11, 21, tzinfo=UTC)
+        place, vault.encrypt_key(key, place, store_key=False), "", datetime(2026, 11, 21, tzinfo=UTC)
     )

@@ -64,7 +64,7 @@ def _is_fit(frame: FrameType) -> bool:
     """Whether it runs for the call, in our code or a library that sends; others may swallow what is raised in them."""
     for code in _stack(frame):
         place = f"{code.co_filename}:{code.co_name}"
-        is_swallowed = code.co_name == "__del__" or any(one in place for one in _SWALLOWING)
+        is_swallowed = code.co_name == "__del__" or any(literal in place for literal in _SWALLOWING)
         if is_swallowed or not any(part in place for part in _OURS):
             return False
         if _CALL in place:

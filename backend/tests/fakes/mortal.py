@@ -209,7 +209,7 @@ async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIte
         store: Any = SqlConfirmationStore(transacting)
         if client is not None:
             store = ValkeyConfirmationStore(
-                client, partial(audit.record_in_own_transaction, async_sessionmaker(engine))
+                client, partial(audit.commit_audit_event, async_sessionmaker(engine))
             )
         gate = ConfirmationGate(Mortal(store, moments), agents, now=lambda: now)
         model: Any = TurnModel(turns_of(seed))
@@ -223,7 +223,11 @@ async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIte
 
 async def _answer_all(runner: AgentRunner) -> None:
     """Approve what is pending, until nothing is."""
-    while pending := [one for one in await runner.gate.list_pending(ANN) if one.state == "pending"]:
+    while pending := [
+        confirmation
+        for confirmation in await runner.gate.list_pending_confirmations(ANN)
+        if confirmation.state == "pending"
+    ]:
         await whole(runner.approve(ApprovalDecision(ANN, pending[0].id, pending[0].digest)))
 
 
@@ -262,9 +266,11 @@ def live_on(seed: int, place: Place, now: int = NOON + LATER) -> Left:
     async def run() -> Left:
         async with alive(seed, place, Moments(never), now) as runner:
             await runner.end_expired_runs()
-            parked = [one for one in await runner.gate.list_pending(ANN) if one.state == "unknown"]
-            for one in parked:
-                await whole(runner.reject(ANN, one.id, "Leave it."))
+            parked = [
+                one for one in await runner.gate.list_pending_confirmations(ANN) if one.state == "unknown"
+            ]
+            for confirmation in parked:
+                await whole(runner.reject(ANN, confirmation.id, "Leave it."))
             for _ in range(_SWEEPS):
                 await _answer_all(runner)
                 for kept in await runner.list_recent_runs(ANN):
@@ -274,11 +280,21 @@ def live_on(seed: int, place: Place, now: int = NOON + LATER) -> Left:
 
     async def _left(runner: AgentRunner, parked: int) -> Left:
         runs = await runner.list_recent_runs(ANN)
-        kept = [one for each in runs for one in (await runner.gate.latest_confirmations(each.id)).values()]
+        kept = [
+            confirmation
+            for each in runs
+            for confirmation in (await runner.gate.latest_confirmation_by_call(each.id)).values()
+        ]
         lines = place.lines()
         done = {line.rsplit("-", 1)[1] for line in lines}
-        lost = [one for one in kept if one.state == "done" and one.id not in done]
-        lost += [one for one in kept if one.state in ("pending", "executing", "unknown")]
+        lost = [
+            confirmation
+            for confirmation in kept
+            if confirmation.state == "done" and confirmation.id not in done
+        ]
+        lost += [
+            confirmation for confirmation in kept if confirmation.state in ("pending", "executing", "unknown")
+        ]
         return Left(parked, [each.state for each in runs], len(lines) - len(set(lines)), len(lost))
 
     return asyncio.run(run())

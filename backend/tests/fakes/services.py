@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from backend.access import DataOwner, Grant, default_grant
+from backend.access import DataOwner, Grant, make_default_grant
 from backend.conversations.creation import ConversationCreator
 from backend.conversations.store import ConversationPage, InvalidCursorError
 from backend.database.sessions import IDLE, LIFETIME
@@ -49,7 +49,9 @@ class InMemoryConversations:
             self.kept.insert(0, conversation)
 
     async def get(self, owner: DataOwner, conversation_id: str) -> Conversation | None:
-        return next((one for one in self._of(owner) if one.id == conversation_id), None)
+        return next(
+            (conversation for conversation in self._of(owner) if conversation.id == conversation_id), None
+        )
 
     async def list_page(self, owner: DataOwner, *, limit: int, cursor: str | None = None) -> ConversationPage:
         if cursor is not None and not cursor.isdigit():
@@ -73,14 +75,18 @@ class InMemoryConversations:
         return found is not None
 
     def _of(self, owner: DataOwner) -> list[Conversation]:
-        return [one for one in self.kept if DataOwner(one.user_id, one.tenant_id) == owner]
+        return [
+            conversation
+            for conversation in self.kept
+            if DataOwner(conversation.user_id, conversation.tenant_id) == owner
+        ]
 
 
 class InMemoryTokens:
     """``token-of-ann``, ``token-of-bob`` and ``token-of-admin``, and those of ``more``, by what is sent."""
 
     def __init__(self, **more: Grant) -> None:
-        usually = (replace(default_grant(user), token_id=user) for user in ("ann", "bob", "admin"))
+        usually = (replace(make_default_grant(user), token_id=user) for user in ("ann", "bob", "admin"))
         self._given = {f"token-of-{grant.user_id}": grant for grant in usually} | more
 
     async def find_grant(self, plain: str) -> Grant | None:
@@ -93,11 +99,11 @@ class InMemorySessions:
     def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
         self._clock = clock
         now = clock()
-        self._open = {f"session-of-{user}": (default_grant(user), now, now) for user in ("ann", "bob")}
+        self._open = {f"session-of-{user}": (make_default_grant(user), now, now) for user in ("ann", "bob")}
 
     async def open_session(self, user_id: str, token_id: str | None = None) -> str:
         now, plain = self._clock(), secrets.token_urlsafe()
-        self._open[plain] = (default_grant(user_id), now, now)
+        self._open[plain] = (make_default_grant(user_id), now, now)
         return plain
 
     async def find_grant(self, plain: str) -> Grant | None:

@@ -115,9 +115,9 @@ class SharedMemory(ForkSafe):
     def set_aside(self, limit: SharedLimit, process: MemoryStore, now: float, least: int = 0) -> int:
         """Set aside a share of what is left for ``process``, and at least ``least``; return the share."""
         processes = len(self.members)
-        for one in [one for one, (_, ends) in self.aside[limit.key].items() if ends <= now]:
-            self.keep(limit, one, 0, now)
-            del self.aside[limit.key][one]
+        for store in [one for one, (_, ends) in self.aside[limit.key].items() if ends <= now]:
+            self.keep(limit, store, 0, now)
+            del self.aside[limit.key][store]
         left = limit.most - self.used(limit, now) - self.others(limit, process)
         amount = max(1, left // (PART * processes)) if left >= processes else 0
         self.keep(limit, process, max(amount, least), now + KEPT_ASIDE_SECONDS)
@@ -176,8 +176,8 @@ class MemoryStore:
             granted = all(
                 shared.used(one, now) + shared.others(one, self) + one.ask <= one.most for one in limits
             )
-            for one in limits if granted else ():
-                shared.take(one, name, now)
+            for limit in limits if granted else ():
+                shared.take(limit, name, now)
             answer = ReservationAnswer(granted, tuple(shared.room(one, self, now) for one in limits))
         on_answer(answer)
 
@@ -185,7 +185,7 @@ class MemoryStore:
         """Renew the allowances of this member. A store on a server does that by itself, every second."""
         if self.reporter is None:
             return
-        shared, in_use = self._shared, self.reporter.limits_in_use()
+        shared, in_use = self._shared, self.reporter.list_limits_in_use()
         with shared.lock:
             now = shared.clock()
             rooms = [(limit, self._set_aside(limit, least, now)) for limit, least in in_use]
@@ -211,7 +211,7 @@ class MemoryStore:
                     if bucket < 0 or bucket >= window.expire(limit, now):
                         window.buckets[current if bucket < 0 else bucket] += amount
 
-    def release_slots(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
+    def release_slots(self, name: str, keys: Sequence[str], *, send_now: bool) -> None:
         """Release the places of the request ``name``. See `Store.release_slots`."""
         with self._shared.lock:
             for key in keys:
@@ -225,7 +225,7 @@ class MemoryStore:
             other._heard(event, 0.0)
 
     def _others(self) -> Iterable[MemoryStore]:
-        return (one for one in list(self._shared.members) if one is not self)
+        return (member for member in list(self._shared.members) if member is not self)
 
     def is_unreachable(self) -> bool:
         """False: this store answers at once."""

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.execution.custom_selection import CustomDispatch
+from backend.utils.llm.execution.custom_selection import SelectorDispatch
 from backend.utils.llm.execution.hedged_dispatch import HedgedDispatch
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.steps import AskSelector, ReserveThenTry, Try, Wait
 from backend.utils.llm.failures import POLICY, ClassifiedFailure, FailureCategory
 from backend.utils.llm.model_config import parse_table
-from backend.utils.llm.receipt import Attempt, Usage
-from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.receipt import Attempt, TokenUsage
+from backend.utils.llm.routing.plan import plan_route
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.state.health import HealthTracker
 from backend.utils.llm.state.traffic import TrafficState
@@ -198,7 +198,7 @@ class World:
         return START + timedelta(seconds=self.now)
 
     def plan(self, feature: str, caller: Caller = HOUSE, needs: Needs | None = None) -> Explanation:
-        route = plan(self.snapshot, feature, caller, needs or Needs(), today=TODAY, health=self.health)
+        route = plan_route(self.snapshot, feature, caller, needs or Needs(), today=TODAY, health=self.health)
         return Explanation._make(route)
 
     def dispatch(self, feature: str = "f", caller: Caller = HOUSE, needs: Needs | None = None) -> Dispatch:
@@ -206,8 +206,8 @@ class World:
 
     def _dispatch(self, route: Explanation) -> Dispatch:
         kind = HedgedDispatch if route.feature.hedge else Dispatch
-        if self.snapshot.has_selectors:
-            kind = CustomDispatch
+        if self.snapshot.has_custom_selectors:
+            kind = SelectorDispatch
         return kind(route, self.health, clock=self.clock, random=self._chance)
 
     # Callers -------------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class World:
             while called.receipt is None and called.error is None:
                 step = dispatch.next_step()
                 if isinstance(step, AskSelector):
-                    assert isinstance(dispatch, CustomDispatch)
+                    assert isinstance(dispatch, SelectorDispatch)
                     step = dispatch.apply_choice(step, self.selectors[step.selector](step.choosing))
                 if isinstance(step, Wait):
                     called.waits.append(step.seconds)
@@ -283,7 +283,7 @@ class World:
             yield ended.ends_at - self.now
             running.remove(ended)
             failure = ended.reply.failure
-            if failure is None or dispatch.ends_call(ended.step, failure):
+            if failure is None or dispatch.is_final_failure(ended.step, failure):
                 for loser in running:
                     self._lost(dispatch, loser)
                 running = []
@@ -295,7 +295,7 @@ class World:
         if reply.seconds > step.seconds:
             reply = Reply(ClassifiedFailure(FailureCategory.TIMEOUT), step.seconds + self._lag)
         begun = Running(step, reply, self.now)
-        is_probe = self.is_open(step.candidate.circuit)
+        is_probe = self.is_open(step.candidate.endpoint_circuit)
         self.requests.append(Request(step.candidate, self.now, is_probe, begun.ends_at))
         return begun
 
@@ -330,18 +330,18 @@ class World:
         first, tokens = self.first_tokens.get(attempt.endpoint), self.tokens.get(attempt.endpoint)
         return attempt._replace(
             first_token=None if first is None else timedelta(seconds=first),
-            usage=None if tokens is None else Usage(tokens),
+            usage=None if tokens is None else TokenUsage(tokens),
         )
 
     def sent_to(self, endpoint: str) -> list[Request]:
-        return [one for one in self.requests if str(one.candidate.endpoint) == endpoint]
+        return [request for request in self.requests if str(request.candidate.endpoint) == endpoint]
 
     # What is known of them -----------------------------------------------------------------------------------------
 
     def circuit(self, feature: str = "f", place: int = 0, caller: Caller = HOUSE) -> Circuit:
         """The circuit of one of a feature's endpoints, whatever its health."""
-        healthy = plan(self.snapshot, feature, caller, Needs(), today=TODAY)
-        return healthy.candidates[place].circuit
+        healthy = plan_route(self.snapshot, feature, caller, Needs(), today=TODAY)
+        return healthy.candidates[place].endpoint_circuit
 
     def open(self, circuit: Circuit) -> None:
         """Five failures in a row: its breaker opens."""

@@ -18,4 +18,4 @@ def none_left_open() -> Iterator[None]:
         warnings.simplefilter("always", ResourceWarning)
         yield
         gc.collect()
-    assert [str(one.message) for one in caught if issubclass(one.category, ResourceWarning)] == []
+    assert [str(message.message) for message in caught if issubclass(message.category, ResourceWarning)] == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.agents.agent import Agent
 from backend.agents.budget import RunBudget
-from backend.agents.errors import InvalidEditError
+from backend.agents.errors import InvalidEditedArgumentsError
 from backend.agents.events import ConfirmationChanged, RunEnded, ToolCalled, ToolResult
 from backend.agents.observations import ToolError
 from backend.agents.tools import tool
@@ -82,7 +82,9 @@ async def told(world: World, seed: int) -> list[Any]:
     """Let it happen: what is told of it, what the model is told, and what is done."""
     chance = random.Random(-seed - 1)  # noqa: S311 - no secret
     events = await world.say(conversation=f"story {seed}")
-    while waiting := [one for one in await world.pending() if one.state == "pending"]:
+    while waiting := [
+        confirmation for confirmation in await world.pending() if confirmation.state == "pending"
+    ]:
         first = min(waiting, key=lambda one: one.call)
         events += await _decision(chance)(world, first)
     facts = [_fact(event) for event in events]
@@ -106,7 +108,7 @@ def _decision(chance: random.Random) -> Callable[[World, Confirmation], Any]:
     async def wrong(world: World, one: Confirmation) -> Sequence[Event]:
         try:
             return await world.approve(one, arguments={"number": "x"})
-        except InvalidEditError:
+        except InvalidEditedArgumentsError:
             return await world.approve(one)
 
     return chance.choice((yes, no, other, wrong))

@@ -45,9 +45,11 @@ class StrictProvider(LoopbackProvider):
     """A loopback provider that answers a history that its vendor would refuse with a 400."""
 
     @override
-    def find_key_error(self, request: RecordedRequest, wire: FakeProviderApi) -> Status | None:
+    def find_api_key_error(self, request: RecordedRequest, wire: FakeProviderApi) -> Status | None:
         faults = history_faults(request.path, request.body, request.model)
-        return super().find_key_error(request, wire) or (Status(400, message=faults[0]) if faults else None)
+        return super().find_api_key_error(request, wire) or (
+            Status(400, message=faults[0]) if faults else None
+        )
 
 
 def history_faults(path: str, body: Mapping[str, Any], model: str) -> list[str]:

@@ -49,7 +49,7 @@ class Telemetry:
     @property
     def attempts(self) -> list[ReadableSpan]:
         """Those below calls."""
-        return [one for one in self.spans if one.kind is trace.SpanKind.CLIENT]
+        return [span for span in self.spans if span.kind is trace.SpanKind.CLIENT]
 
     def measured(self, name: str) -> list[DataPointT]:
         """All series of a metric."""

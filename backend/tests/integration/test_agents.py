@@ -68,7 +68,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 def happened(response: httpx2.Response) -> list[tuple[str, Any]]:
     blocks = response.text.strip().split("\n\n")
     fields = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
-    return [(one["event"], json.loads(one["data"])) for one in fields]
+    return [(field["event"], json.loads(field["data"])) for field in fields]
 
 
 def last(response: httpx2.Response) -> tuple[str, Any]:

@@ -149,7 +149,7 @@ class TestHttp:
         assert [(one["subject"], one["spent"]) for one in everybodys[:2]] == [("bob", 30), ("admin", 10)]
         assert [(one["subject"], one["left"]) for one in own] == [("bob", 70)]
         assert theirs == own
-        assert {one["per"] for one in admins} == {"user", "owner"}
+        assert {admin["per"] for admin in admins} == {"user", "owner"}
         assert [answer.status_code for answer in refused] == [403, 403, 403]
 
     async def test_a_tenant_spends_nothing_of_a_user_of_the_same_name_in_another(
@@ -163,7 +163,9 @@ class TestHttp:
                 )
                 for tenant in ("acme", "globex")
             }
-            acme, globex = ({"authorization": f"Bearer {one.json()['token']}"} for one in made.values())
+            acme, globex = (
+                {"authorization": f"Bearer {response.json()['token']}"} for response in made.values()
+            )
             provider.script(Text("ok", usage=Usage(input_tokens=0, output_tokens=90)))
             answers = [
                 await client.post("/v1/chat/completions", json=asked, headers=who)
@@ -172,7 +174,7 @@ class TestHttp:
             own = (await client.get("/v1/users/me/budgets", headers=acme)).json()["budgets"]
             told_there = (await client.get("/v1/llm/explain/greet", headers=acme)).json()["budgets"]
 
-        assert [one.status_code for one in answers] == [200, 402, 200]
+        assert [answer.status_code for answer in answers] == [200, 402, 200]
         assert [(one["subject"], one["spent"]) for one in own] == [("acme::ann", 90)]
         assert told_there == own
 
@@ -202,7 +204,7 @@ class TestHttp:
         with closing(make_budget_store(data / "patchbay.sqlite3", None)) as counters:
             known = await asyncio.to_thread(counters.known)
 
-        assert sorted((one.budget, one.subject, said.reserved) for one, said in known.items()) == [
+        assert sorted((window.budget, window.subject, said.reserved) for window, said in known.items()) == [
             ("house", "house", 0),
             ("users", "bob", 0),
         ]

@@ -263,7 +263,7 @@ async def test_who_reads_some_of_a_long_answer_from_one_look_to_the_next_is_wait
         client.writer.write(HEALTH)
         await client.reader.readuntil(b"\r\n\r\n")
         (connection,) = server.server_state.connections
-        assert isinstance(connection, protocol.BoundedProtocol)
+        assert isinstance(connection, protocol.LimitedH11Protocol)
         left = LONG
         for _ in range(3):
             before = connection.transport.get_write_buffer_size()

@@ -258,7 +258,7 @@ async def test_server_without_its_database_is_not_ready_and_refuses_to_write(sta
     async with started.client() as client:
         path, clock = started.data_dir / "patchbay.sqlite3", Clock()
         state = client._transport.app.state  # type: ignore[attr-defined]
-        state.services = replace(state.services, database=SqliteProbe(path, clock=clock, wait=30))
+        state.services = replace(state.services, database=SqliteProbe(path, clock=clock, timeout_s=30))
         before = await client.get("/readyz")
         delete(path)
         refused = await client.put("/v1/keys/openai", json={"key": "sk-of-ann-012345"})

@@ -85,7 +85,7 @@ def test_an_interrupt_closes_both_requests_of_a_hedged_call(provider: LoopbackPr
         process.send_signal(signal.SIGINT)
 
         assert process.stdout.readline() == "interrupted\n"
-        assert provider.wait_until(lambda requests: all(one.closed_by_client for one in requests))
+        assert provider.wait_until(lambda requests: all(request.closed_by_client for request in requests))
         assert_it_ends_as_interrupted(process)
 
 
@@ -99,5 +99,5 @@ def test_an_interrupt_closes_a_hedged_stream_that_has_begun(provider: LoopbackPr
         process.send_signal(signal.SIGINT)
 
         assert "interrupted\n" in iter(process.stdout.readline, "")
-        assert provider.wait_until(lambda requests: all(one.closed_by_client for one in requests))
+        assert provider.wait_until(lambda requests: all(request.closed_by_client for request in requests))
         assert_it_ends_as_interrupted(process)

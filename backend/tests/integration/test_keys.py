@@ -334,8 +334,10 @@ async def test_after_its_request_no_value_of_a_key_is_left(
         secrets = [one for one in gc.get_objects() if isinstance(one, SecretStr)]
 
     assert {request.key for request in provider.requests} == {KEY}
-    assert not any(one._value for one in left if isinstance(one, StoredKey | SuppliedKey))
-    assert not any(one.get_secret_value() == KEY for one in secrets if not isinstance(one, RequestKey))
+    assert not any(key._value for key in left if isinstance(key, StoredKey | SuppliedKey))
+    assert not any(
+        secret.get_secret_value() == KEY for secret in secrets if not isinstance(secret, RequestKey)
+    )
 
 
 async def test_a_key_that_was_moved_to_another_row_cannot_be_used(

@@ -96,9 +96,9 @@ async def test_texts_of_a_feature_that_says_so_are_kept_and_old_ones_are_gone_at
         made = await client.post("/v1/conversations", json=SAMPLE.model_dump(mode="json"))
 
     receipts, folder = made.json()["receipts"], TextFolder(settings.prompt_texts_path)
-    kept = {step: [*folder.of(receipt["id"])] for step, receipt in receipts.items()}
+    kept = {step: [*folder.find_texts(receipt["id"])] for step, receipt in receipts.items()}
     assert {step for step, texts in kept.items() if texts} == {"conv_structure"}
-    assert [*folder.of("of-long-ago")] == []
+    assert [*folder.find_texts("of-long-ago")] == []
 
 
 async def test_what_a_killed_server_left_is_in_the_database_after_the_next_start(

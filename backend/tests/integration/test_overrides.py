@@ -119,10 +119,10 @@ class TestAudit:
 
         entries = told("audit", "list")
 
-        assert [(one["kind"], one["subject"]) for one in entries if one["kind"] != "token.made"] == [
+        assert [(entry["kind"], entry["subject"]) for entry in entries if entry["kind"] != "token.made"] == [
             ("override.set", "greet")
         ]
-        assert next(one for one in entries if one["kind"] == "token.made")["details"]["user"] == "bob"
+        assert next(entry for entry in entries if entry["kind"] == "token.made")["details"]["user"] == "bob"
         assert "override.set" in run("audit", "list", "--kind", "override").stdout
         assert told("audit", "list", "--kind", "token")[0]["kind"] == "token.made"
 
@@ -241,9 +241,13 @@ class TestHttp:
             ]
             admins = (await client.get("/v1/llm/explain/greet")).json()
 
-        assert [one.status_code for one in others] == [403, 422, 422, 422]
+        assert [other.status_code for other in others] == [403, 422, 422, 422]
         assert told.json()["skipped"][0]["code"] == "disabled"
-        assert not [one.text for one in (told, *others) if "an outage" in one.text or "author" in one.text]
+        assert not [
+            response.text
+            for response in (told, *others)
+            if "an outage" in response.text or "author" in response.text
+        ]
         assert (admins["override"]["reason"], admins["disabled"][0]["author"]) == ("an outage", "admin")
 
     async def test_only_admins_may(self, data: Path) -> None:
@@ -282,7 +286,7 @@ class TestHttp:
             await client.delete("/v1/keys/openai")
 
         entries = await asyncio.to_thread(told, "audit", "list")
-        assert [(one["kind"], one["actor"]) for one in reversed(entries)] == [
+        assert [(entry["kind"], entry["actor"]) for entry in reversed(entries)] == [
             ("token.made", "system"),
             ("override.set", "admin"),
             ("key.added", "admin"),

@@ -20,7 +20,7 @@ from backend.conversations.creation import STORING, ConversationCreator, Created
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.sample import SAMPLE
 from backend.database.conversations import SqlConversationStore
-from backend.database.engine import make_blocking_sqlite_engine, open_and_migrate_sqlite
+from backend.database.engine import make_sync_sqlite_engine, open_and_migrate_sqlite
 from backend.database.journals import FileJournal, FileJournalStore
 from backend.tests.fakes.children import forking
 from backend.tests.fakes.models import ScriptedModels
@@ -254,7 +254,7 @@ class Trouble:
 async def trouble(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trouble]:
     path = tmp_path / "patchbay.sqlite3"
     async with open_and_migrate_sqlite(path) as engine:
-        writing = make_blocking_sqlite_engine(path)
+        writing = make_sync_sqlite_engine(path)
         yield Trouble(request.param, path, engine, writing)
         writing.dispose()
 
@@ -275,7 +275,7 @@ async def test_a_database_that_stays_unavailable_costs_nothing_twice(trouble: Tr
     assert second.conversation == first.conversation
 
     trouble.mend()
-    await trouble.creation.settle_abandoned_journals()
+    await trouble.creation.recover_abandoned_journals()
 
     third = await trouble.create()
     assert third.is_stored

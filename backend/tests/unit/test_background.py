@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend import background
-from backend.background import LONGEST_PAUSE, STUCK, BackgroundRunner, retry_delay_s
+from backend.background import LONGEST_PAUSE, STUCK, BackgroundTaskRunner, retry_delay_s
 from backend.tests.fakes.clock import Clock
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     "error", [OSError("disk"), RecursionError(), ValueError("digits"), asyncio.CancelledError()], ids=type
 )
 async def test_it_goes_on_after_any_fault(error: BaseException) -> None:
-    work, running = Work(fails(error)), BackgroundRunner()
+    work, running = Work(fails(error)), BackgroundTaskRunner()
 
-    async with running.run_repeatedly("work", work, every=SOON):
+    async with running.run_repeatedly("work", work, interval_s=SOON):
         await work.done.wait()
         assert running.failing_tasks == ()
 
@@ -66,7 +66,7 @@ async def test_the_same_fault_is_logged_once_and_another_one_too(caplog: pytest.
     same = fails(OSError("no space"))
     work = Work(same, same, same, fails(ValueError()), same)
 
-    async with BackgroundRunner().run_repeatedly("work", work, every=SOON):
+    async with BackgroundTaskRunner().run_repeatedly("work", work, interval_s=SOON):
         await work.done.wait()
 
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [OSError, ValueError]
@@ -80,17 +80,17 @@ async def test_a_fault_that_comes_back_after_a_success_is_logged_again(
     same = fails(OSError("no space"))
     work = Work(same, lambda: None, same)
 
-    async with BackgroundRunner().run_repeatedly("work", work, every=SOON):
+    async with BackgroundTaskRunner().run_repeatedly("work", work, interval_s=SOON):
         await work.done.wait()
 
     assert len(caplog.records) == 2
 
 
 async def test_what_fails_is_named_until_it_works_again() -> None:
-    running, seen = BackgroundRunner(), []
+    running, seen = BackgroundTaskRunner(), []
     work = Work(fails(OSError()), lambda: seen.append(running.failing_tasks))
 
-    async with running.run_repeatedly("work", work, every=SOON):
+    async with running.run_repeatedly("work", work, interval_s=SOON):
         await work.done.wait()
         assert running.failing_tasks == ()
 
@@ -99,13 +99,13 @@ async def test_what_fails_is_named_until_it_works_again() -> None:
 
 async def test_what_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, begun = Clock(), asyncio.Event()
-    running = BackgroundRunner(clock)
+    running = BackgroundTaskRunner(clock)
 
     async def work() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    async with running.run_repeatedly("work", work, every=SOON):
+    async with running.run_repeatedly("work", work, interval_s=SOON):
         await begun.wait()
         before = running.failing_tasks
         clock.now = STUCK + 1
@@ -116,9 +116,9 @@ async def test_what_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_work_that_somebody_ended_is_named() -> None:
-    running, work = BackgroundRunner(), Work()
+    running, work = BackgroundTaskRunner(), Work()
 
-    async with running.run_repeatedly("work", work, every=SOON):
+    async with running.run_repeatedly("work", work, interval_s=SOON):
         await work.done.wait()
         (task,) = [one for one in asyncio.all_tasks() if one.get_name() == "work"]
         task.cancel()
@@ -128,7 +128,7 @@ async def test_work_that_somebody_ended_is_named() -> None:
 
 
 async def test_what_is_done_once_is_done_until_it_has_worked() -> None:
-    running, work = BackgroundRunner(), Work(fails(OSError()), lambda: None)
+    running, work = BackgroundTaskRunner(), Work(fails(OSError()), lambda: None)
 
     async with running.run_until_success("work", work):
         (task,) = [one for one in asyncio.all_tasks() if one.get_name() == "work"]
@@ -147,7 +147,7 @@ async def test_a_try_that_is_under_way_at_the_end_is_not_broken_off() -> None:
         await asyncio.sleep(0)
         written.append(True)
 
-    async with BackgroundRunner().run_repeatedly("work", work, every=SOON):
+    async with BackgroundTaskRunner().run_repeatedly("work", work, interval_s=SOON):
         await begun.wait()
 
     assert written

@@ -33,10 +33,10 @@ class InMemoryOverrides:
         self.kept: list[Override] = []
         self.is_away = False
 
-    async def add(self, one: Override) -> None:
+    async def add_override(self, one: Override) -> None:
         self.kept = [other for other in self.kept if other.subject != one.subject] + [one]
 
-    async def end(self, one: str, by: str, now: datetime) -> Override | None:
+    async def end_override(self, one: str, by: str, now: datetime) -> Override | None:
         ended = next((other for other in self.kept if other.id == one), None)
         self.kept = [other for other in self.kept if other.id != one]
         return ended
@@ -44,10 +44,10 @@ class InMemoryOverrides:
     async def list_active(self, now: datetime) -> Sequence[Override]:
         if self.is_away:
             raise ConnectionError("away")
-        return [one for one in self.kept if now < one.until]
+        return [override for override in self.kept if now < override.until]
 
     async def list_recent(self, limit: int) -> Sequence[OverrideRecord]:
-        return [OverrideRecord(one) for one in self.kept[:limit]]
+        return [OverrideRecord(override) for override in self.kept[:limit]]
 
 
 class Desk:
@@ -78,7 +78,7 @@ async def test_a_decision_is_kept_and_in_force_at_the_next_look() -> None:
 
     assert desk.store.kept == [made.override]
     assert chain(desk.table.snapshot) == [SOL]
-    assert [info.state for info in desk.overrides.list_active_infos()] == ["in_force"]
+    assert [info.state for info in desk.overrides.describe_active_overrides()] == ["in_force"]
 
 
 async def test_its_end_puts_back_what_was_before() -> None:
@@ -86,12 +86,12 @@ async def test_its_end_puts_back_what_was_before() -> None:
     made = await desk.decide("greet", SOL)
     await desk.overrides.apply_to_table()
 
-    await desk.overrides.revert(made.override.id, "bob")
+    await desk.overrides.revert_override(made.override.id, "bob")
     await desk.overrides.apply_to_table()
 
     assert chain(desk.table.snapshot) == [LUNA, FLASH]
     with pytest.raises(OverrideNotFoundError):
-        await desk.overrides.revert(made.override.id, "bob")
+        await desk.overrides.revert_override(made.override.id, "bob")
 
 
 async def test_who_looked_before_a_decision_does_not_have_the_last_word_after_it() -> None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table as Grid
 
-from backend.printing import Terminal, TextTable, format_json
+from backend.printing import EscapingConsole, TextTable, format_json
 from backend.serve import _print_conversation
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def written() -> StringIO:
 
 
 @pytest.fixture
-def terminal(written: StringIO) -> Terminal:
-    return Terminal(
+def terminal(written: StringIO) -> EscapingConsole:
+    return EscapingConsole(
         file=written, force_terminal=True, color_system="standard", width=200, highlight=False, emoji=False
     )
 
@@ -41,7 +41,7 @@ def pictures() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("picture", [*pictures()], ids=["text", "grid", "panel"])
-def test_whatever_it_is_printed_in(terminal: Terminal, written: StringIO, picture: Any) -> None:
+def test_whatever_it_is_printed_in(terminal: EscapingConsole, written: StringIO, picture: Any) -> None:
     terminal.print(picture)
 
     assert SHOWN in written.getvalue()
@@ -50,13 +50,13 @@ def test_whatever_it_is_printed_in(terminal: Terminal, written: StringIO, pictur
     assert "\x1b[2J" not in written.getvalue()
 
 
-def test_its_own_styles_are_its_own(terminal: Terminal, written: StringIO) -> None:
+def test_its_own_styles_are_its_own(terminal: EscapingConsole, written: StringIO) -> None:
     terminal.print(f"[b]{escape(ACTS)}[/b]")
 
     assert written.getvalue() == f"\x1b[1m{SHOWN}\x1b[0m\n"
 
 
-def test_pieces_of_one_sequence_are_as_harmless(terminal: Terminal, written: StringIO) -> None:
+def test_pieces_of_one_sequence_are_as_harmless(terminal: EscapingConsole, written: StringIO) -> None:
     for piece in ACTS:
         terminal.print(piece, end="", markup=False)
 
@@ -64,7 +64,7 @@ def test_pieces_of_one_sequence_are_as_harmless(terminal: Terminal, written: Str
 
 
 def test_a_conversation_of_the_sample(monkeypatch: pytest.MonkeyPatch, written: StringIO) -> None:
-    monkeypatch.setattr("backend.serve.out", Terminal(file=written, width=200, emoji=False))
+    monkeypatch.setattr("backend.serve.out", EscapingConsole(file=written, width=200, emoji=False))
     told = {
         "title": ACTS,
         "category": ACTS,
@@ -89,7 +89,7 @@ def test_json_is_in_letters_that_every_terminal_takes() -> None:
 
 def test_a_panel_in_a_pipe_is_as_wide_as_a_page() -> None:
     written = io.StringIO()
-    Terminal(file=written).print_panel("word " * 100, "title")
+    EscapingConsole(file=written).print_panel("word " * 100, "title")
 
     lines = written.getvalue().splitlines()
     assert max(map(len, lines)) == 100
@@ -100,7 +100,7 @@ CELLS = TextTable(("feature", "runs on", "left"), [("conv_folder", "gemini:gemin
 
 
 def shown(width: int) -> str:
-    terminal = Terminal(file=(written := StringIO()), force_terminal=True, no_color=True, width=width)
+    terminal = EscapingConsole(file=(written := StringIO()), force_terminal=True, no_color=True, width=width)
     terminal.print(CELLS)
     return written.getvalue()
 
@@ -127,7 +127,7 @@ def test_what_goes_to_a_pipe_is_not_cut_where_colours_are_forced_either(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "20")
-    terminal = Terminal(file=(written := StringIO()))
+    terminal = EscapingConsole(file=(written := StringIO()))
 
     terminal.print(CELLS)
 
@@ -136,7 +136,7 @@ def test_what_goes_to_a_pipe_is_not_cut_where_colours_are_forced_either(
 
 
 def test_a_cell_that_acts_on_a_terminal_does_not() -> None:
-    terminal = Terminal(file=(written := StringIO()))
+    terminal = EscapingConsole(file=(written := StringIO()))
 
     terminal.print(TextTable(("who",), [(ACTS,)]))
 

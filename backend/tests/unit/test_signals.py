@@ -32,21 +32,21 @@ def test_each_signal_is_reported_and_the_first_is_remembered(number: signal.Sign
 
 
 def test_afterwards_signals_are_what_they_were() -> None:
-    before = [signal.getsignal(one) for one in HANDLED]
+    before = [signal.getsignal(literal) for literal in HANDLED]
 
     with SignalHandler(lambda: None):
-        assert [signal.getsignal(one) for one in HANDLED] != before
+        assert [signal.getsignal(literal) for literal in HANDLED] != before
 
-    assert [signal.getsignal(one) for one in HANDLED] == before
+    assert [signal.getsignal(literal) for literal in HANDLED] == before
 
 
 def test_in_another_thread_they_are_left_alone() -> None:
-    before = [signal.getsignal(one) for one in HANDLED]
+    before = [signal.getsignal(literal) for literal in HANDLED]
     within: list[object] = []
 
     def run() -> None:
         with SignalHandler(lambda: None):
-            within.extend(signal.getsignal(one) for one in HANDLED)
+            within.extend(signal.getsignal(literal) for literal in HANDLED)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -88,9 +88,9 @@ def test_what_heeds_no_signal_is_ended_with_the_status_of_the_first(longest: flo
 
 def test_in_a_forked_child_signals_are_what_they_were() -> None:
     """It has no thread that would follow them, so `terminate()` of a process pool would do nothing."""
-    before = [signal.getsignal(one) for one in HANDLED]
+    before = [signal.getsignal(literal) for literal in HANDLED]
 
     with SignalHandler(lambda: None):
-        told = in_child(lambda: [signal.getsignal(one) for one in HANDLED] == before)
+        told = in_child(lambda: [signal.getsignal(literal) for literal in HANDLED] == before)
 
     assert told is True

@@ -26,15 +26,14 @@ _OPENAI: Final = _USUAL | {
 
 @dataclass(frozen=True)
 class ModelConstructor:
-    """Describes a class or function whose call makes a chat or embedding model, so that the scan can read its calls.
+    """Describes a class or function that makes a chat or embedding model, so that the scan can read calls of it.
 
     Attributes:
         provider: LiteLLM's name of the provider; None if the model's name includes the provider.
-        names: LiteLLM's name of each argument.
+        names: For each argument, LiteLLM's name of it.
         kind: The kind of model: ``chat`` or ``embedding``.
-        is_call: Whether the function also calls the model, so that messages and tools are among its
-            arguments.
-        positional: The names of the positional arguments.
+        is_call: Whether the function also calls the model. Then messages and tools are among its arguments.
+        positional: The names of the positional arguments, in order.
     """
 
     provider: str | None

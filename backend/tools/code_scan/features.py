@@ -9,9 +9,9 @@ from backend.tools.code_scan.constructors import CARRIED_ELSEWHERE, LANGCHAINS_P
 from backend.tools.code_scan.values import VARIABLE
 from backend.tools.config_import import (
     CODE,
+    ConfigNode,
     ImportedFeature,
     ImportReport,
-    InputNode,
     ModelSpec,
     UnknownValue,
     azure_deployment_fields,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backend.tools.code_scan.constructors import ModelConstructor
-    from backend.tools.code_scan.sites import ModelCall, ModelSite
+    from backend.tools.code_scan.sites import ModelConstructorCall, ModelCreationSite
     from backend.tools.code_scan.values import CodeBase, StaticValue
 
 _LATER = "is known only when the code runs. Give it to the call."
@@ -51,30 +51,30 @@ _VERTEX = (
 
 
 def make_imported_feature(
-    site: ModelSite, feature: str, project: CodeBase, findings: ImportReport
+    site: ModelCreationSite, feature: str, code_base: CodeBase, report: ImportReport
 ) -> ImportedFeature:
     """Make a feature for the table from ``site``, a place in the code where a model is made.
 
     Args:
         site: The place, with the calls that make the model and its fallbacks.
         feature: The name for the feature.
-        project: The code base, to evaluate the calls' arguments.
-        findings: The report, which gets a message about everything that could not be imported.
+        code_base: The code base, to evaluate the calls' arguments.
+        report: The report, which gets a message about everything that could not be imported.
     """
-    place = InputNode(None, site.module.location(site.node), findings)
-    specs = [spec for made in site.chain for spec in _specs(made, site, project, findings)]
+    place = ConfigNode(None, site.module.location(site.node), report)
+    specs = [spec for made in site.chain for spec in _specs(made, site, code_base, report)]
     for method in site.changes:
-        findings.add_finding(
-            "dropped", f"{site.module.location(method)} {method.attr}", _CHANGES[method.attr]
-        )
+        report.add_finding("dropped", f"{site.module.location(method)} {method.attr}", _CHANGES[method.attr])
     for other in site.others:
         is_one = any(other is made.node for made in site.chain)
-        findings.add_finding("todo", site.module.location(other), _ALONE if is_one else _OTHER)
+        report.add_finding("todo", site.module.location(other), _ALONE if is_one else _OTHER)
     return ImportedFeature(feature, place, tuple(specs), CODE, needs=site.needs, about=place.path)
 
 
-def _specs(made: ModelCall, site: ModelSite, project: CodeBase, findings: ImportReport) -> list[ModelSpec]:
-    place = InputNode(None, site.module.location(made.node), findings).with_own_report()
+def _specs(
+    made: ModelConstructorCall, site: ModelCreationSite, project: CodeBase, findings: ImportReport
+) -> list[ModelSpec]:
+    place = ConfigNode(None, site.module.location(made.node), findings).with_subreport()
     reader = _Reader(made, site, project, place)
     spec = reader.spec()
     return [spec, *reader.fallbacks(spec)] if reader.is_named else []
@@ -83,16 +83,18 @@ def _specs(made: ModelCall, site: ModelSite, project: CodeBase, findings: Import
 class _Reader:
     """The arguments of one call, by LiteLLM's names."""
 
-    def __init__(self, made: ModelCall, site: ModelSite, project: CodeBase, place: InputNode) -> None:
+    def __init__(
+        self, made: ModelConstructorCall, site: ModelCreationSite, project: CodeBase, place: ConfigNode
+    ) -> None:
         self._constructor: ModelConstructor = made.constructor
         self._place = place
         self.is_named = True
         self._fallbacks: StaticValue | None = None
         self._arguments: dict[str, tuple[str, StaticValue]] = {}
         for name, node in _written(made.node, made.constructor):
-            value = project.evaluate(node, site.module)
-            for each, one in _spread(name, value):
-                self._arguments[self._constructor.names.get(each, each)] = (each, one)
+            value = project.evaluate_expression(node, site.module)
+            for each, item in _spread(name, value):
+                self._arguments[self._constructor.names.get(each, each)] = (each, item)
 
     def spec(self) -> ModelSpec:
         """The model and settings of the call."""
@@ -120,16 +122,16 @@ class _Reader:
         """The further models that a call of LiteLLM's names."""
         listed = self._fallbacks.value if self._fallbacks else None
         found: list[ModelSpec] = []
-        for at, one in enumerate(listed if isinstance(listed, list) else ()):
-            place = InputNode(
-                one, f"{self._place.path} fallbacks.{at}", self._place.findings
-            ).with_own_report()
-            name = one.get("model") if isinstance(one, dict) else one
+        for at, never in enumerate(listed if isinstance(listed, list) else ()):
+            place = ConfigNode(
+                never, f"{self._place.path} fallbacks.{at}", self._place.findings
+            ).with_subreport()
+            name = never.get("model") if isinstance(never, dict) else never
             found.append(
                 ModelSpec(
                     place,
                     first.params,
-                    name=InputNode(name, place.path, place.findings),
+                    name=ConfigNode(name, place.path, place.findings),
                     timeout=first.timeout,
                 )
             )
@@ -137,10 +139,10 @@ class _Reader:
 
     # Arguments ----------------------------------------------------------------------------------------------------
 
-    def _node(self, written: str, value: object) -> InputNode:
-        return InputNode(value, f"{self._place.path} {written}", self._place.findings)
+    def _node(self, written: str, value: object) -> ConfigNode:
+        return ConfigNode(value, f"{self._place.path} {written}", self._place.findings)
 
-    def _take(self, name: str) -> InputNode | None:
+    def _take(self, name: str) -> ConfigNode | None:
         """The argument ``name``; None if it is absent, None, or unknown."""
         written, value = self._arguments.pop(name, ("", None))
         if value is None or value.value is None:
@@ -150,47 +152,47 @@ class _Reader:
             self._tell_unknown(name, node, value.value)
             return None
         if name in _SETTINGS and not isinstance(value.value, int | float):
-            node.report("dropped", _LATER)
+            node.report_finding("dropped", _LATER)
             return None
         if isinstance(value.value, str) and value.value.startswith(VARIABLE) and name != "api_key":
             self.is_named &= name == "api_base"
             variable = value.value.removeprefix(VARIABLE)
-            node.report(
+            node.report_finding(
                 "wrong", f"is what the variable {variable} says, and a table says it itself. Write it there."
             )
             return None
         if value.note and name != "api_key":
-            node.report("guessed", f"is taken as it stands: {value.note}.")
+            node.report_finding("guessed", f"is taken as it stands: {value.note}.")
         return node
 
-    def _tell_unknown(self, name: str, node: InputNode, value: UnknownValue) -> None:
+    def _tell_unknown(self, name: str, node: ConfigNode, value: UnknownValue) -> None:
         called = f" ({value.name})" if value.name else ""
         self.is_named &= name not in {"model", "deployment"}
         if name in {"model", "deployment", "api_base"}:
-            node.report(
+            node.report_finding(
                 "wrong",
                 f"is known only when the code runs{called}. Name the feature there, and its endpoint in the table.",
             )
         elif name == "api_key":
-            node.report(
+            node.report_finding(
                 "changed",
                 f"comes from the code{called}; here from a variable, or with the caller: Caller(keys={{...}}).",
             )
         else:
-            node.report("dropped", _LATER)
+            node.report_finding("dropped", _LATER)
 
-    def _rest(self) -> dict[str, InputNode]:
+    def _rest(self) -> dict[str, ConfigNode]:
         """The other arguments, which become extra parameters of requests."""
-        found: dict[str, InputNode] = {}
+        found: dict[str, ConfigNode] = {}
         for name, (written, value) in self._arguments.items():
             node = self._node(written, value.value)
             if name == "fallbacks" and self._constructor.is_call:
                 self._fallbacks = value
             elif name in CARRIED_ELSEWHERE or (name == "response_format" and self._constructor.is_call):
                 if name not in {"input", "messages", "name", "tools", "response_format", "verbose"}:
-                    node.report("dropped", _STAYS)
+                    node.report_finding("dropped", _STAYS)
             elif name == "**" or _is_unknown(value.value):
-                node.report("dropped", _LATER)
+                node.report_finding("dropped", _LATER)
             elif name not in {"api_version", "model_provider", "openai_api_version", "openai_api_type"}:
                 found[name] = node
         return found
@@ -199,30 +201,30 @@ class _Reader:
         for name in _ENTRA:
             written, value = self._arguments.pop(name, ("", None))
             if value is not None and value.value is not None:
-                self._node(written, value.value).report(
+                self._node(written, value.value).report_finding(
                     "wrong",
                     "gets tokens of Entra's, which end within the hour. Use an API key of the resource.",
                 )
         for name in _CLOUD if self._constructor.provider in {"gemini", "vertex_ai"} else ():
             written, value = self._arguments.pop(name, ("", None))
             if value is not None and value.value not in (None, False):
-                self._node(written, value.value).report(
+                self._node(written, value.value).report_finding(
                     "wrong",
                     "asks Vertex AI, with Google Cloud's credentials. See docs/how-to/use-vertex-ai.md.",
                 )
 
     # The model ----------------------------------------------------------------------------------------------------
 
-    def _key(self, node: InputNode | None, name: InputNode | None) -> InputNode | None:
+    def _key(self, node: ConfigNode | None, name: ConfigNode | None) -> ConfigNode | None:
         """The given key, or the variable in which LangChain looks for one."""
         provider = str(name.value).partition("/")[0] if name and not self._constructor.is_call else ""
         variable = LANGCHAINS_VARIABLES.get(provider)
         return node if node or variable is None else self._node("api_key", f"{VARIABLE}{variable}")
 
-    def _of_deployment(self, base: InputNode | None) -> Mapping[str, Any]:
+    def _of_deployment(self, base: ConfigNode | None) -> Mapping[str, Any]:
         return azure_deployment_fields(base.value) if base is not None and isinstance(base.value, str) else {}
 
-    def _name(self, node: InputNode | None) -> InputNode | None:
+    def _name(self, node: ConfigNode | None) -> ConfigNode | None:
         """The model in LiteLLM's notation: provider/model."""
         if node is None or not isinstance(node.value, str):
             return node
@@ -231,9 +233,9 @@ class _Reader:
             text = f"{self._constructor.provider}/{text.removeprefix('models/')}"
         elif not self._constructor.is_call:
             text = self._langchains(text, node)
-        return InputNode(text, node.path, node.findings)
+        return ConfigNode(text, node.path, node.findings)
 
-    def _langchains(self, text: str, node: InputNode) -> str:
+    def _langchains(self, text: str, node: ConfigNode) -> str:
         """The model that `init_chat_model` makes of ``provider:model``, or of a model beside its provider."""
         _, said = self._arguments.get("model_provider", ("", None))
         provider, colon, model = text.partition(":")
@@ -243,10 +245,10 @@ class _Reader:
             provider, model = self._inferred(text, node), text
         return f"{LANGCHAINS_PROVIDERS.get(provider, provider)}/{model}" if provider else model
 
-    def _inferred(self, text: str, node: InputNode) -> str:
+    def _inferred(self, text: str, node: ConfigNode) -> str:
         found = next((provider for provider, starts in _BARE if text.startswith(starts)), "")
         if found == "gemini":
-            node.report("guessed", _VERTEX)
+            node.report_finding("guessed", _VERTEX)
         return "google_genai" if found == "gemini" else found
 
 
@@ -270,5 +272,5 @@ def _last(node: ast.Name | ast.Attribute) -> str:
 def _spread(name: str, value: StaticValue) -> list[tuple[str, StaticValue]]:
     """``value`` by its name, or the items of a mapping of further arguments."""
     if name in {"**", "extra", "extra_body", "model_kwargs"} and isinstance(value.value, dict):
-        return [(str(key), value._replace(value=one)) for key, one in value.value.items()]
+        return [(str(key), value._replace(value=item)) for key, item in value.value.items()]
     return [(name, value)]

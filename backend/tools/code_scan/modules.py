@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-class UnreadableError(Exception):
+class UnparsableFileError(Exception):
     """A file cannot be parsed as Python by this interpreter. The message says where, and quotes nothing from the file."""
 
 
@@ -77,7 +77,7 @@ class ParsedModule:
         """Find the type annotation of the parameter ``name`` of the function around the node ``at``; None if absent."""
         arguments = self._arguments(at)
         named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs] if arguments else []
-        return next((one.annotation for one in named if one.arg == name), None)
+        return next((arg.annotation for arg in named if arg.arg == name), None)
 
     def _arguments(self, at: ast.AST) -> ast.arguments | None:
         functions = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -94,16 +94,18 @@ def parse_module(name: str, path: Path) -> ParsedModule:
         path: The file.
 
     Raises:
-        UnreadableError: The file cannot be parsed.
+        UnparsableFileError: The file cannot be parsed.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
-        raise UnreadableError(f"line {error.lineno or 1} is no Python that this interpreter reads") from None
+        raise UnparsableFileError(
+            f"line {error.lineno or 1} is no Python that this interpreter reads"
+        ) from None
     except (ValueError, RecursionError, MemoryError, OSError) as error:
-        raise UnreadableError(f"it cannot be parsed ({type(error).__name__})") from None
+        raise UnparsableFileError(f"it cannot be parsed ({type(error).__name__})") from None
     scopes, parents = _places(tree)
     nodes = tuple(ast.walk(tree))
     return ParsedModule(name, tree, nodes, _imports(nodes, name), _values(nodes, scopes), scopes, parents)
@@ -173,6 +175,6 @@ def _defaults(arguments: ast.arguments) -> dict[str, ast.expr]:
     usual = [*arguments.posonlyargs, *arguments.args]
     pairs = [*zip(reversed(usual), reversed(arguments.defaults), strict=False)]
     pairs += [
-        (one, value) for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value
+        (arg, value) for arg, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value
     ]
     return {argument.arg: value for argument, value in pairs}

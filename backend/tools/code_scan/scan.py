@@ -8,19 +8,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from backend.tools.code_scan.features import make_imported_feature
-from backend.tools.code_scan.modules import UnreadableError, parse_module
+from backend.tools.code_scan.modules import UnparsableFileError, parse_module
 from backend.tools.code_scan.sites import (
-    find_model_sites,
+    find_model_creation_sites,
     find_model_subclasses,
     find_router_calls,
-    find_sdk_calls,
+    find_vendor_sdk_calls,
 )
 from backend.tools.code_scan.sources import find_source_files
 from backend.tools.code_scan.values import CodeBase
 from backend.tools.config_import import (
+    ConfigNode,
     ImportReport,
     ImportResult,
-    InputNode,
     ModelGroup,
     UnknownValue,
     UnusableInputError,
@@ -55,9 +55,9 @@ _KEY = "a key stands in the code. Revoke it, and put a new one into the variable
 
 
 def scan_code_base(folder: Path) -> ImportResult:
-    """Make a table of the models that a code base uses.
+    """Make a table of the models that a code base uses, without running any code.
 
-    Reads its Python files, which are never executed, and its configurations of LiteLLM and TensorZero.
+    Reads its Python files, and its configuration files of LiteLLM and TensorZero.
 
     Raises:
         UnusableInputError: ``folder`` does not exist.
@@ -82,7 +82,7 @@ def scan_code_base(folder: Path) -> ImportResult:
 def _parsed(name: str, path: Path, findings: ImportReport) -> ParsedModule | None:
     try:
         return parse_module(name, path)
-    except UnreadableError as error:
+    except UnparsableFileError as error:
         findings.add_finding("dropped", name, f"is not read: {error}.")
         return None
 
@@ -97,7 +97,7 @@ def _document(name: str, path: Path, findings: ImportReport) -> list[ImportedFea
     system = detect_system(value)
     if system not in {"litellm", "tensorzero"}:
         return []
-    named = read_imported_features(InputNode(value, name, findings), path.name, system)
+    named = read_imported_features(ConfigNode(value, name, findings), path.name, system)
     return [replace(config, about=config.place.path) for config in named]
 
 
@@ -110,10 +110,10 @@ def _of_code(
     own = find_model_subclasses(modules)
     for module in modules:
         _tell_keys(module, findings)
-        for call in find_sdk_calls(module):
+        for call in find_vendor_sdk_calls(module):
             findings.add_finding("dropped", module.location(call), _SDK)
         found = sorted(
-            find_model_sites(module, project, own), key=lambda site: getattr(site.node, "lineno", 0)
+            find_model_creation_sites(module, project, own), key=lambda site: getattr(site.node, "lineno", 0)
         )
         for site in found:
             yield make_imported_feature(site, names.free(site.words), project, findings)
@@ -134,9 +134,13 @@ def _router(
     call: ast.Call, module: ParsedModule, project: CodeBase, findings: ImportReport
 ) -> list[ImportedFeature]:
     """The features of a Router of LiteLLM's, whose arguments correspond to a proxy's file."""
-    arguments = {one.arg: project.evaluate(one.value, module).value for one in call.keywords if one.arg}
+    arguments = {
+        keyword.arg: project.evaluate_expression(keyword.value, module).value
+        for keyword in call.keywords
+        if keyword.arg
+    }
     place = module.location(call)
-    named = read_litellm_features(InputNode(_without_unknown(arguments), place, findings))
+    named = read_litellm_features(ConfigNode(_without_unknown(arguments), place, findings))
     return [replace(config, about=place) for config in named]
 
 
@@ -149,7 +153,7 @@ def _inner(key: str, value: object) -> object:
     if isinstance(value, dict):
         return _without_unknown(value)
     if isinstance(value, list):
-        return [_inner(key, one) for one in value]
+        return [_inner(key, item) for item in value]
     return None if isinstance(value, UnknownValue) and key == "api_key" else value
 
 

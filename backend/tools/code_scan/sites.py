@@ -39,45 +39,44 @@ _GENERIC = re.compile(
 
 
 @dataclass(frozen=True)
-class ModelCall:
-    """A call in the scanned code that makes a model, or that passes the name of a model to a function."""
+class ModelConstructorCall:
+    """A call in the scanned code that makes a model, or that passes a model's name to a function."""
 
     node: ast.Call
     constructor: ModelConstructor
 
 
 @dataclass(frozen=True)
-class ModelSite:
+class ModelCreationSite:
     """A place in the scanned code where a model is made, together with its fallbacks. It becomes one feature.
 
     Attributes:
         node: The call that makes the first model.
         chain: The calls that make the model and its fallbacks, in the order in which the models are called.
         words: Candidates for the feature's name, the best first.
-        needs: The abilities that the code uses and an endpoint must have, such as ``tools``.
+        needs: The capabilities that the code needs of an endpoint, such as ``tools``.
         changes: The places where methods such as ``bind`` change how the model is called.
-        others: Other chains and models in the file that begin with a model of ``chain``. They become no
+        others: Other models and chains in the file that begin with a model of ``chain``. They become no
             features.
     """
 
     module: ParsedModule
     node: ast.AST
-    chain: tuple[ModelCall, ...]
+    chain: tuple[ModelConstructorCall, ...]
     words: tuple[str, ...]
     needs: tuple[str, ...]
     changes: tuple[ast.Attribute, ...] = ()
     others: tuple[ast.AST, ...] = ()
 
 
-Chain = tuple[ast.Call, tuple[ModelCall, ...]]
+Chain = tuple[ast.Call, tuple[ModelConstructorCall, ...]]
 """A call, and the models that it stands for, in the order in which they are asked."""
 
 
 def find_model_subclasses(modules: Iterable[ParsedModule]) -> dict[str, ModelConstructor]:
-    """Find the classes of the code base that inherit from LangChain's model classes, by name.
+    """Find the code base's subclasses of LangChain's model classes, by name.
 
-    Each comes with the description of the LangChain class, because calls of the subclass have the same
-    arguments.
+    The value describes the base class, because calls of the subclass have the same arguments.
     """
     return {
         node.name: LANGCHAIN[base]
@@ -89,25 +88,23 @@ def find_model_subclasses(modules: Iterable[ParsedModule]) -> dict[str, ModelCon
     }
 
 
-def find_model_sites(
-    module: ParsedModule, project: CodeBase, model_subclasses: Mapping[str, ModelConstructor]
-) -> Iterator[ModelSite]:
-    """Find every place in ``module`` where a model is made.
-
-    The longest chains come first, then chains are in the order of their lines.
+def find_model_creation_sites(
+    module: ParsedModule, code_base: CodeBase, model_subclasses: Mapping[str, ModelConstructor]
+) -> Iterator[ModelCreationSite]:
+    """Find every place in ``module`` where a model is made. The longest chains come first, then by line.
 
     Args:
         module: The file.
-        project: The code base, to evaluate expressions.
+        code_base: The code base, to evaluate expressions.
         model_subclasses: The code base's own subclasses of LangChain's models, by name.
     """
-    finder = _Finder(module, project, model_subclasses)
+    finder = _Finder(module, code_base, model_subclasses)
     found = sorted(finder.chains(), key=lambda pair: (pair[0].lineno, pair[0].col_offset))
     chosen, others = _chosen(found, finder)
     for node, chain in chosen:
         mine = [other for other, models in others if models[0] in chain]
         others = [pair for pair in others if pair[0] not in mine]
-        yield ModelSite(
+        yield ModelCreationSite(
             module,
             chain[0].node,
             chain,
@@ -132,7 +129,7 @@ def _chosen(found: Sequence[Chain], finder: _Finder) -> tuple[list[Chain], list[
     return chosen, others
 
 
-def _is_part(chain: Sequence[ModelCall], whole: Sequence[ModelCall]) -> bool:
+def _is_part(chain: Sequence[ModelConstructorCall], whole: Sequence[ModelConstructorCall]) -> bool:
     """Whether ``chain`` stands in ``whole`` as it is."""
     return any(tuple(whole[at : at + len(chain)]) == tuple(chain) for at in range(len(whole)))
 
@@ -143,10 +140,10 @@ def find_router_calls(module: ParsedModule) -> Iterator[ast.Call]:
     return (call for call in calls if (module.resolve_dotted_name(call.func) or "") in ROUTERS)
 
 
-def find_sdk_calls(module: ParsedModule) -> Iterator[ast.Call]:
+def find_vendor_sdk_calls(module: ParsedModule) -> Iterator[ast.Call]:
     """Find every call of a vendor's own SDK that passes ``model=``."""
     for node in module.nodes:
-        if isinstance(node, ast.Call) and any(one.arg == "model" for one in node.keywords):
+        if isinstance(node, ast.Call) and any(keyword.arg == "model" for keyword in node.keywords):
             called = module.resolve_dotted_name(node.func) or ".".join(reversed(_attributes(node.func)))
             if called.endswith(SDK_CALLS):
                 yield node
@@ -164,7 +161,7 @@ class _Finder:
     def __init__(self, module: ParsedModule, project: CodeBase, own: Mapping[str, ModelConstructor]) -> None:
         self._module, self._project, self._own = module, project, own
 
-    def chains(self) -> Iterator[tuple[ast.Call, tuple[ModelCall, ...]]]:
+    def chains(self) -> Iterator[tuple[ast.Call, tuple[ModelConstructorCall, ...]]]:
         """Every model, and every chain of models."""
         for node in self._module.nodes:
             if not isinstance(node, ast.Call):
@@ -180,23 +177,25 @@ class _Finder:
     def _called(self, node: ast.Call) -> str:
         return (self._module.resolve_dotted_name(node.func) or "").rpartition(".")[2]
 
-    def _made(self, node: ast.Call) -> ModelCall | None:
+    def _made(self, node: ast.Call) -> ModelConstructorCall | None:
         dotted = self._module.resolve_dotted_name(node.func) or ""
         name = dotted.rpartition(".")[2]
         if name == "partial" and node.args:
             inner = (self._module.resolve_dotted_name(node.args[0]) or "").rpartition(".")[2]
-            return ModelCall(node, LANGCHAIN[inner]) if inner in LANGCHAIN else None
+            return ModelConstructorCall(node, LANGCHAIN[inner]) if inner in LANGCHAIN else None
         if name in AGENTS:
-            return ModelCall(node, _BY_NAME) if self._is_named(node) else None
+            return ModelConstructorCall(node, _BY_NAME) if self._is_named(node) else None
         constructor = FUNCTIONS.get(dotted) or LANGCHAIN.get(name) or self._own.get(name)
-        return ModelCall(node, constructor) if constructor else None
+        return ModelConstructorCall(node, constructor) if constructor else None
 
     def _is_named(self, agent: ast.Call) -> bool:
         """Whether the agent's model is a name, rather than a model."""
-        models = [*agent.args[:1], *(one.value for one in agent.keywords if one.arg == "model")]
-        return any(isinstance(self._project.evaluate(model, self._module).value, str) for model in models)
+        models = [*agent.args[:1], *(keyword.value for keyword in agent.keywords if keyword.arg == "model")]
+        return any(
+            isinstance(self._project.evaluate_expression(model, self._module).value, str) for model in models
+        )
 
-    def _heads(self, node: ast.AST | None, seen: set[int]) -> list[ModelCall]:
+    def _heads(self, node: ast.AST | None, seen: set[int]) -> list[ModelConstructorCall]:
         """The models that an expression stands for, in order. Expressions already ``seen`` are skipped."""
         if node is None or id(node) in seen:
             return []
@@ -208,36 +207,36 @@ class _Finder:
         name = assignment_target_name(node)
         return self._heads(self._of_instance(name), seen) if name else []
 
-    def _heads_of_call(self, node: ast.Call, seen: set[int]) -> list[ModelCall]:
+    def _heads_of_call(self, node: ast.Call, seen: set[int]) -> list[ModelConstructorCall]:
         if (made := self._made(node)) is not None:
             return [made]
         if _method(node) in _FLUENT and isinstance(node.func, ast.Attribute):
             return self._heads(node.func.value, seen) + self._followers(node, seen)
         if self._called(node) == "RunnableWithFallbacks":
-            first = next((one.value for one in node.keywords if one.arg == "runnable"), None)
+            first = next((keyword.value for keyword in node.keywords if keyword.arg == "runnable"), None)
             return self._heads(first, seen) + self._followers(node, seen)
         return []
 
-    def _followers(self, node: ast.Call, seen: set[int]) -> list[ModelCall]:
+    def _followers(self, node: ast.Call, seen: set[int]) -> list[ModelConstructorCall]:
         if not self._is_chain(node):
             return []
-        listed = [*node.args[:1], *(one.value for one in node.keywords if one.arg == "fallbacks")]
+        listed = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "fallbacks")]
         elements = [
-            one for each in listed for one in (each.elts if isinstance(each, ast.List | ast.Tuple) else [])
+            expr for each in listed for expr in (each.elts if isinstance(each, ast.List | ast.Tuple) else [])
         ]
-        return [made for one in elements for made in self._heads(one, seen)]
+        return [made for element in elements for made in self._heads(element, seen)]
 
     def _of_instance(self, name: str) -> ast.expr | None:
         """The value assigned to ``self.name``, if there is only one assignment in the file."""
         found = [value for (_, target), value in self._module.values.items() if target == name]
         return found[0] if len(found) == 1 else None
 
-    def needs(self, node: ast.Call, chain: Sequence[ModelCall]) -> tuple[str, ...]:
+    def needs(self, node: ast.Call, chain: Sequence[ModelConstructorCall]) -> tuple[str, ...]:
         """The needs of the calls of the model made at ``node``, as far as this file shows."""
         places = [node, *(made.node for made in chain)]
         found = {_NEEDS[name] for place in places for name in self._names(place) if name in _NEEDS}
         for made in chain:
-            arguments = {one.arg for one in made.node.keywords} if made.constructor.is_call else set()
+            arguments = {keyword.arg for keyword in made.node.keywords} if made.constructor.is_call else set()
             called = (self._module.resolve_dotted_name(made.node.func) or "").rpartition(".")[2]
             if called in AGENTS or "tools" in arguments:
                 found.add("tools")
@@ -245,7 +244,7 @@ class _Finder:
                 found.add("structured_output")
         return tuple(sorted(found))
 
-    def changes(self, node: ast.AST, chain: Sequence[ModelCall]) -> tuple[ast.Attribute, ...]:
+    def changes(self, node: ast.AST, chain: Sequence[ModelConstructorCall]) -> tuple[ast.Attribute, ...]:
         """The methods that change how the model made at ``node`` is called, each once, by their lines."""
         places = [node, *(made.node for made in chain)]
         found = {

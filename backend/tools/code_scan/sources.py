@@ -23,9 +23,7 @@ _MARKS = (b"model_list", b"[functions.", b"[models.", b"[embedding_models.")
 
 
 class SourceFiles(NamedTuple):
-    """The files of a code base that the scan reads, and those that it reports as not read.
-
-    All paths are within the code base.
+    """The files of a code base that the scan reads, and those that it only reports. All paths are relative to it.
 
     Attributes:
         python: The Python files to read, by their paths.

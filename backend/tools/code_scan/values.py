@@ -27,7 +27,7 @@ class StaticValue(NamedTuple):
 
     Attributes:
         value: The value; `UnknownValue` if it is known only at run time.
-        note: What else may decide the value at run time; empty if the value is certain.
+        note: A warning that the value may differ at run time, and why; empty if the value is certain.
     """
 
     value: object
@@ -43,7 +43,7 @@ class CodeBase:
         self._classes = _classes(self.modules)
         self._fields = _fields(self.modules.values())
 
-    def evaluate(self, node: ast.AST, module: ParsedModule, depth: int = 0) -> StaticValue:
+    def evaluate_expression(self, node: ast.AST, module: ParsedModule, depth: int = 0) -> StaticValue:
         """Evaluate the expression ``node`` without running it; `UnknownValue` if the result depends on the run.
 
         Names are resolved through assignments and imports. ``depth`` is the depth of the recursion, which is
@@ -73,15 +73,15 @@ class CodeBase:
             return node.value
         if isinstance(node, ast.Dict):
             return self._mapping(node, module, depth)
-        return [self.evaluate(one, module, depth + 1).value for one in node.elts]
+        return [self.evaluate_expression(elt, module, depth + 1).value for elt in node.elts]
 
     def _mapping(self, node: ast.Dict, module: ParsedModule, depth: int) -> dict[object, object]:
         made: dict[object, object] = {}
-        for key, one in zip(node.keys, node.values, strict=True):
-            value = self.evaluate(one, module, depth + 1).value
+        for key, expr in zip(node.keys, node.values, strict=True):
+            value = self.evaluate_expression(expr, module, depth + 1).value
             if key is None:
                 made |= value if isinstance(value, dict) else {}
-            elif isinstance(name := self.evaluate(key, module, depth + 1).value, str):
+            elif isinstance(name := self.evaluate_expression(key, module, depth + 1).value, str):
                 made[name] = value
         return made
 
@@ -92,10 +92,10 @@ class CodeBase:
         if isinstance(node, ast.JoinedStr | ast.BinOp):
             return self._joined(node, module, depth)
         if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
-            last = self.evaluate(node.values[-1], module, depth + 1)
+            last = self.evaluate_expression(node.values[-1], module, depth + 1)
             return StaticValue(last.value, last.note or "something else may come before it")
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            inner = self.evaluate(node.operand, module, depth + 1).value
+            inner = self.evaluate_expression(node.operand, module, depth + 1).value
             return StaticValue(-inner if isinstance(inner, int | float) else UnknownValue())
         return StaticValue(UnknownValue())
 
@@ -103,25 +103,27 @@ class CodeBase:
         if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.Add):
             return StaticValue(UnknownValue())
         nodes = node.values if isinstance(node, ast.JoinedStr) else [node.left, node.right]
-        parts = [one.value if isinstance(one, ast.FormattedValue) else one for one in nodes]
-        found = [self.evaluate(part, module, depth + 1) for part in parts]
-        texts = [one.value for one in found if isinstance(one.value, str)]
+        parts = [node.value if isinstance(node, ast.FormattedValue) else node for node in nodes]
+        found = [self.evaluate_expression(part, module, depth + 1) for part in parts]
+        texts = [value.value for value in found if isinstance(value.value, str)]
         is_text = len(texts) == len(found) and not any(text.startswith(VARIABLE) for text in texts)
         if is_text and sum(map(len, texts)) <= _LONGEST:
-            return StaticValue("".join(str(one.value) for one in found), "".join(one.note for one in found))
+            return StaticValue(
+                "".join(str(value.value) for value in found), "".join(value.note for value in found)
+            )
         return StaticValue(UnknownValue())
 
     def _named(self, node: ast.Name | ast.Attribute, module: ParsedModule, depth: int) -> StaticValue:
         dotted = module.resolve_dotted_name(node) or ""
         if isinstance(node, ast.Name):
             if (assigned := module.find_assignment(node.id, node)) is not None:
-                return self.evaluate(assigned, module, depth + 1)
+                return self.evaluate_expression(assigned, module, depth + 1)
             if (default := module.find_parameter_default(node.id, node)) is not None:
-                found = self.evaluate(default, module, depth + 1)
+                found = self.evaluate_expression(default, module, depth + 1)
                 return StaticValue(found.value, f"it is the default of the argument {node.id}")
         if (elsewhere := self._imported(dotted)) is not None:
             other, expression = elsewhere
-            return self.evaluate(expression, other, depth + 1)
+            return self.evaluate_expression(expression, other, depth + 1)
         return self._held(node, module, dotted, depth) or StaticValue(UnknownValue(_plain(node)))
 
     def _held(
@@ -135,9 +137,9 @@ class CodeBase:
             return None
         made, place = self._making(node.value, module, depth + 1)
         if isinstance(made, ast.Call):
-            given = next((one.value for one in made.keywords if one.arg == node.attr), None)
+            given = next((keyword.value for keyword in made.keywords if keyword.arg == node.attr), None)
             if given is not None:
-                return self.evaluate(given, place, depth + 1)
+                return self.evaluate_expression(given, place, depth + 1)
         named = made.func if isinstance(made, ast.Call) else made
         fields = self._class(place.resolve_dotted_name(named) or "", place) if named is not None else None
         default = self._fields.get(node.attr) if fields is None else fields.get(node.attr)
@@ -152,9 +154,9 @@ class CodeBase:
     ) -> tuple[ast.expr, ParsedModule] | None:
         """The value under a key of a literal mapping, and its place."""
         mapping, place = self._making(node.value, module, depth + 1)
-        key = self.evaluate(node.slice, module, depth + 1).value
+        key = self.evaluate_expression(node.slice, module, depth + 1).value
         keys = mapping.keys if isinstance(mapping, ast.Dict) else []
-        found = [at for at, one in enumerate(keys) if isinstance(one, ast.Constant) and one.value == key]
+        found = [at for at, expr in enumerate(keys) if isinstance(expr, ast.Constant) and expr.value == key]
         return (mapping.values[found[-1]], place) if found and isinstance(mapping, ast.Dict) else None
 
     def _making(self, node: ast.AST, module: ParsedModule, depth: int) -> tuple[ast.AST | None, ParsedModule]:
@@ -188,7 +190,9 @@ class CodeBase:
         """The expression that ``package.module.NAME`` stands for."""
         source, _, name = dotted.rpartition(".")
         matching = [
-            one for known, one in self.modules.items() if known == source or known.endswith(f".{source}")
+            module
+            for known, module in self.modules.items()
+            if known == source or known.endswith(f".{source}")
         ]
         if len(matching) != 1:
             return None
@@ -198,8 +202,8 @@ class CodeBase:
     def _subscript(self, node: ast.Subscript, module: ParsedModule, depth: int) -> StaticValue:
         """An environment variable's value, or the item of a literal mapping."""
         if (item := self._item(node, module, depth)) is not None:
-            return self.evaluate(*item, depth + 1)
-        name = self.evaluate(node.slice, module, depth + 1).value
+            return self.evaluate_expression(*item, depth + 1)
+        name = self.evaluate_expression(node.slice, module, depth + 1).value
         is_variable = (module.resolve_dotted_name(node.value) or "").endswith("environ")
         return StaticValue(f"{VARIABLE}{name}" if is_variable and isinstance(name, str) else UnknownValue())
 
@@ -208,21 +212,23 @@ class CodeBase:
         if called in _GETTERS and node.args:
             return self._variable(node, module, depth)
         if called.rpartition(".")[2] in _WRAPPERS and node.args:
-            return self.evaluate(node.args[0], module, depth + 1)
+            return self.evaluate_expression(node.args[0], module, depth + 1)
         if called.rpartition(".")[2] == "dict" and not node.args:
             pairs = {
-                one.arg: self.evaluate(one.value, module, depth + 1).value for one in node.keywords if one.arg
+                keyword.arg: self.evaluate_expression(keyword.value, module, depth + 1).value
+                for keyword in node.keywords
+                if keyword.arg
             }
             return StaticValue(pairs)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "get_secret_value":
-            return self.evaluate(node.func.value, module, depth + 1)
+            return self.evaluate_expression(node.func.value, module, depth + 1)
         return StaticValue(UnknownValue(_plain(node.func)))
 
     def _variable(self, node: ast.Call, module: ParsedModule, depth: int) -> StaticValue:
         """An environment variable's value or default; the name of the variable if there is no default."""
-        name = self.evaluate(node.args[0], module, depth + 1).value
-        others = [*node.args[1:], *(one.value for one in node.keywords if one.arg == "default")]
-        default = self.evaluate(others[0], module, depth + 1).value if others else None
+        name = self.evaluate_expression(node.args[0], module, depth + 1).value
+        others = [*node.args[1:], *(keyword.value for keyword in node.keywords if keyword.arg == "default")]
+        default = self.evaluate_expression(others[0], module, depth + 1).value if others else None
         if isinstance(default, str) and default:
             return StaticValue(default, f"the variable {name} decides; this is its default")
         return StaticValue(f"{VARIABLE}{name}" if isinstance(name, str) else UnknownValue())
@@ -281,5 +287,5 @@ def _default(value: ast.expr | None) -> ast.expr | None:
     """``value``, or the default of a ``Field(…)``."""
     if not isinstance(value, ast.Call):
         return value
-    given = [*value.args[:1], *(one.value for one in value.keywords if one.arg == "default")]
+    given = [*value.args[:1], *(keyword.value for keyword in value.keywords if keyword.arg == "default")]
     return given[0] if given else None

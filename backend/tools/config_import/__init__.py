@@ -19,7 +19,7 @@ from backend.tools.config_import.importer import (
 )
 from backend.tools.config_import.litellm_models import azure_deployment_fields
 from backend.tools.config_import.litellm_proxy import read_litellm_features
-from backend.tools.config_import.nodes import InputNode, UnknownValue
+from backend.tools.config_import.nodes import ConfigNode, UnknownValue
 from backend.tools.config_import.origins import CODE
 from backend.tools.config_import.reading import UnusableInputError, read_config_file
 from backend.tools.config_import.shapes import to_feature_name
@@ -28,11 +28,11 @@ from backend.tools.config_import.specs import ImportedFeature, ModelGroup, Model
 __all__ = [
     "CODE",
     "SYSTEMS",
+    "ConfigNode",
     "ImportFinding",
     "ImportReport",
     "ImportResult",
     "ImportedFeature",
-    "InputNode",
     "ModelGroup",
     "ModelSpec",
     "System",

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import SecretStr, ValidationError
 
-from backend.tools.config_import.addresses import split_url, translate_address
-from backend.tools.config_import.findings import SECRET_LENGTH, looks_secret
+from backend.tools.config_import.addresses import split_url, translate_server_address
+from backend.tools.config_import.findings import SECRET_LENGTH, looks_like_api_key
 from backend.tools.config_import.nodes import none_if_null
 from backend.tools.config_import.vendors import KNOWN, find_vendor_by_address, house_key_variable
 from backend.utils.llm.model_config.schema import LOOPBACK, ProviderRow
 from backend.utils.llm.secrets import is_valid_key
 
 if TYPE_CHECKING:
-    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.nodes import ConfigNode
     from backend.tools.config_import.specs import ModelSpec
     from backend.utils.llm.options import Api
 
@@ -67,7 +67,7 @@ class KeySource:
 
 @dataclass(frozen=True)
 class ProviderAccount:
-    """A provider's server and the key to call it with. Models with equal accounts share one row of the table's providers.
+    """A provider's server and the key to call it with. Equal accounts become one provider of the table.
 
     Attributes:
         provider: The provider's name in the input.
@@ -80,8 +80,8 @@ class ProviderAccount:
     key: KeySource
 
 
-def read_account(spec: ModelSpec, provider: str, model: str) -> tuple[ProviderAccount, Placeholder]:
-    """Read from the input the account with which ``model`` is called.
+def read_provider_account(spec: ModelSpec, provider: str, model: str) -> tuple[ProviderAccount, Placeholder]:
+    """Read from the input the server and the key with which ``model`` is called.
 
     Args:
         spec: The model's entry in the input.
@@ -105,8 +105,8 @@ def read_account(spec: ModelSpec, provider: str, model: str) -> tuple[ProviderAc
 # Keys -------------------------------------------------------------------------------------------------------------
 
 
-def _key(node: InputNode | None) -> tuple[Placeholder, KeySource]:
-    text = (node.text() or "") if node else ""
+def _key(node: ConfigNode | None) -> tuple[Placeholder, KeySource]:
+    text = (node.read_text() or "") if node else ""
     if node is None or not text:
         return "nothing", KeySource()
     if not text.strip("*"):
@@ -119,10 +119,10 @@ def _key(node: InputNode | None) -> tuple[Placeholder, KeySource]:
     return "key", KeySource(secret=SecretStr(text))
 
 
-def _variable(node: InputNode, name: str) -> str:
+def _variable(node: ConfigNode, name: str) -> str:
     if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
         return name
-    node.report(
+    node.report_finding(
         "wrong", "names a variable that is not written A-Z, 0-9 and _, with a letter first. Rename it."
     )
     return "KEY"
@@ -145,23 +145,23 @@ def _server_key(placeholder: Placeholder, key: KeySource, address: str) -> KeySo
 # Addresses --------------------------------------------------------------------------------------------------------
 
 
-def _address(node: InputNode | None) -> str | None:
-    return (node.text() or None) if node else None
+def _address(node: ConfigNode | None) -> str | None:
+    return (node.read_text() or None) if node else None
 
 
-def _checked(node: InputNode | None, account: ProviderAccount, model: str) -> ProviderAccount:
+def _checked(node: ConfigNode | None, account: ProviderAccount, model: str) -> ProviderAccount:
     """``account`` at an address that can be called; without a base URL, and with a finding, if there is none."""
     if node is None or account.base_url is None:
         return account
-    address = translate_address(account.provider, model, account.base_url)
+    address = translate_server_address(account.provider, model, account.base_url)
     asked = replace(account, api=address.api, base_url=address.base_url)
     # What is no address at all, or holds a key, is told before what it could be.
     if refusal := _refusal(account.base_url, asked) or address.refusal or _unfit(asked):
         hint = " What is secret belongs in api_key." if "key" in refusal or "password" in refusal else ""
-        node.report("wrong", f"{refusal.rstrip('.')}.{hint}")
+        node.report_finding("wrong", f"{refusal.rstrip('.')}.{hint}")
         return replace(asked, base_url=None)
     if address.note:
-        node.report("changed", address.note)
+        node.report_finding("changed", address.note)
     return asked
 
 
@@ -194,4 +194,4 @@ def _unfit(account: ProviderAccount) -> str | None:
 def _holds_key(address: str, key: KeySource) -> bool:
     path = split_url(address).path
     secret = key.secret.get_secret_value() if key.secret else ""
-    return looks_secret(path) or (len(secret) >= SECRET_LENGTH and secret in path)
+    return looks_like_api_key(path) or (len(secret) >= SECRET_LENGTH and secret in path)

@@ -15,12 +15,11 @@ AZURE_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservice
 _VERSIONED = "/v1"
 
 
-class TranslatedAddress(NamedTuple):
+class TranslatedServerAddress(NamedTuple):
     """The API and the base URL of a server.
 
     Attributes:
-        note: A sentence that says how the base URL differs from the address in the input; empty if it does
-            not.
+        note: A sentence on how the base URL differs from the address in the input; empty if it is the same.
         refusal: Why the address cannot be used; empty if it can.
     """
 
@@ -30,7 +29,7 @@ class TranslatedAddress(NamedTuple):
     refusal: str = ""
 
 
-def translate_address(provider: str, model: str, address: str) -> TranslatedAddress:
+def translate_server_address(provider: str, model: str, address: str) -> TranslatedServerAddress:
     """Translate a server's address from LiteLLM's configuration into an API and a base URL.
 
     The result says if the address was changed (``note``), or why it cannot be used (``refusal``).
@@ -50,7 +49,7 @@ def translate_address(provider: str, model: str, address: str) -> TranslatedAddr
         return _below_v1(address)
     if provider in _SERVED_AT_V1 and not split_url(address).path.strip("/"):
         return _below_v1(address)
-    return TranslatedAddress(_API.get(provider, "openai"), address)
+    return TranslatedServerAddress(_API.get(provider, "openai"), address)
 
 
 _SERVED_AT_V1 = frozenset({"hosted_vllm", "llamafile", "lm_studio", "vllm"})
@@ -58,7 +57,7 @@ _SERVED_AT_V1 = frozenset({"hosted_vllm", "llamafile", "lm_studio", "vllm"})
 _API: dict[str, Api] = {"anthropic": "anthropic", "gemini": "gemini"}
 
 
-def _azure(model: str, written: str) -> TranslatedAddress:
+def _azure(model: str, written: str) -> TranslatedServerAddress:
     parts = split_url(written)
     host, path = parts.hostname or "", parts.path.rstrip("/")
     if host.endswith(AZURE_HOSTS):
@@ -66,10 +65,10 @@ def _azure(model: str, written: str) -> TranslatedAddress:
         api: Api = "anthropic" if claude else "openai"
         asked = f"https://{host}{'/anthropic' if claude else '/openai/v1'}"
         note = f"the same resource is asked at {asked}, which takes no api-version; {model} has to be a deployment there."
-        return TranslatedAddress(api, asked, "" if written.rstrip("/") == asked else note)
+        return TranslatedServerAddress(api, asked, "" if written.rstrip("/") == asked else note)
     if path.endswith("/openai/v1"):
-        return TranslatedAddress("openai", written)
-    return TranslatedAddress(
+        return TranslatedServerAddress("openai", written)
+    return TranslatedServerAddress(
         "openai",
         written,
         refusal="is no resource of Azure's, and Azure's API with an api-version is not spoken here. If it hands "
@@ -77,30 +76,30 @@ def _azure(model: str, written: str) -> TranslatedAddress:
     )
 
 
-def _bedrock(written: str) -> TranslatedAddress:
+def _bedrock(written: str) -> TranslatedServerAddress:
     if split_url(written).path.rstrip("/").endswith("/openai/v1"):
-        return TranslatedAddress("openai", written)
-    return TranslatedAddress(
+        return TranslatedServerAddress("openai", written)
+    return TranslatedServerAddress(
         "openai", written, refusal=f"signs requests for AWS, which is not done here. {BEDROCK}"
     )
 
 
-def _vertex(written: str) -> TranslatedAddress:
+def _vertex(written: str) -> TranslatedServerAddress:
     if "/publishers/google" in split_url(written).path:
-        return TranslatedAddress("gemini", written)
-    return TranslatedAddress("gemini", written, refusal=f"wants tokens of Google's OAuth. {VERTEX}")
+        return TranslatedServerAddress("gemini", written)
+    return TranslatedServerAddress("gemini", written, refusal=f"wants tokens of Google's OAuth. {VERTEX}")
 
 
-def _below_v1(written: str) -> TranslatedAddress:
+def _below_v1(written: str) -> TranslatedServerAddress:
     path = split_url(written).path.rstrip("/")
     if path.endswith(_VERSIONED):
-        return TranslatedAddress("openai", written)
+        return TranslatedServerAddress("openai", written)
     if path:
-        return TranslatedAddress(
+        return TranslatedServerAddress(
             "openai", written, refusal="must end in /v1, where the server speaks OpenAI's Chat Completions"
         )
     asked = f"{written.rstrip('/')}{_VERSIONED}"
-    return TranslatedAddress(
+    return TranslatedServerAddress(
         "openai", asked, f"is asked at {asked}, where it speaks OpenAI's Chat Completions."
     )
 

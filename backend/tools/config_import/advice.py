@@ -152,6 +152,8 @@ OF_LITELLM = {
 }
 
 
-def advice_for_litellm_key(key: str) -> str:
-    """Get the message of the report about a LiteLLM setting that cannot be imported: what to do instead."""
-    return OF_LITELLM.get(key) or INSTEAD.get(key) or "is not imported: a table has nothing of the kind."
+def advice_for_litellm_setting(setting: str) -> str:
+    """Get the report's message about a LiteLLM setting that cannot be imported: what to do instead."""
+    return (
+        OF_LITELLM.get(setting) or INSTEAD.get(setting) or "is not imported: a table has nothing of the kind."
+    )

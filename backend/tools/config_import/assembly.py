@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from backend.tools.config_import.accounts import read_account
+from backend.tools.config_import.accounts import read_provider_account
 from backend.tools.config_import.kinds import kind_from_model_name
-from backend.tools.config_import.names import resolve_model_name
+from backend.tools.config_import.names import split_model_name
 from backend.tools.config_import.nodes import none_if_null
-from backend.tools.config_import.providers import make_providers
+from backend.tools.config_import.providers import make_imported_providers
 from backend.tools.config_import.settings import translate_settings
 from backend.tools.config_import.table import (
     PlannedEndpoint,
     build_table,
-    embedding_settings,
     make_feature_plan,
+    select_embedding_settings,
 )
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import parse_table
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from backend.tools.config_import.accounts import Placeholder, ProviderAccount
     from backend.tools.config_import.findings import ImportFinding, ImportReport
-    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.nodes import ConfigNode
     from backend.tools.config_import.origins import SourceSystem
     from backend.tools.config_import.providers import ImportedProvider
     from backend.tools.config_import.settings import Wants
@@ -45,7 +45,7 @@ class ImportResult:
     """The result of importing a configuration: a table, and the report.
 
     Attributes:
-        table: The table as TOML; None if there were errors that were not skipped, or nothing to import.
+        table: The table as TOML; None if nothing could be imported, or if there were errors that may not be skipped.
         findings: The messages of the report, in the order in which they are shown.
     """
 
@@ -82,26 +82,26 @@ class _Chained:
 
 
 def assemble_table(
-    configs: Sequence[ImportedFeature], findings: ImportReport, heading: str, *, skip_invalid: bool = False
+    features: Sequence[ImportedFeature], report: ImportReport, heading: str, *, skip_invalid: bool = False
 ) -> ImportResult:
     """Write imported features as a table in TOML, and report what had to be changed or left out.
 
     Args:
-        configs: The features with their models, from any system.
-        findings: The report so far, to which messages are added.
+        features: The features with their models, from any system.
+        report: The report so far, to which messages are added.
         heading: The first line of the table, a comment.
-        skip_invalid: Leave out models that have errors. Otherwise there is no table if there is any error.
+        skip_invalid: Whether to leave out models that have errors. If false, any error prevents the table.
     """
-    chained = [_Chained(config, _targets(config)) for config in configs]
+    chained = [_Chained(config, _targets(config)) for config in features]
     if skip_invalid:
         chained = _without_wrong(chained)
     text = _written(chained, heading, lenient=skip_invalid)
-    if (findings.has_errors and not skip_invalid) or not any(one.targets for one in chained):
-        return ImportResult(None, findings.sorted_findings)
-    if not _loads(text, findings):
-        return ImportResult(None, findings.sorted_findings)
-    _report_general(chained, findings)
-    return ImportResult(text, findings.sorted_findings)
+    if (report.has_errors and not skip_invalid) or not any(item.targets for item in chained):
+        return ImportResult(None, report.sorted_findings)
+    if not _loads(text, report):
+        return ImportResult(None, report.sorted_findings)
+    _report_general(chained, report)
+    return ImportResult(text, report.sorted_findings)
 
 
 def _targets(config: ImportedFeature) -> tuple[ResolvedModel, ...]:
@@ -109,14 +109,16 @@ def _targets(config: ImportedFeature) -> tuple[ResolvedModel, ...]:
     embeds = any(target.embeds for target in made)
     for target in made:
         if target.embeds != embeds:
-            target.spec.place.report("wrong", "is a model for chats, in a chain of models for vectors.")
+            target.spec.place.report_finding(
+                "wrong", "is a model for chats, in a chain of models for vectors."
+            )
     return made
 
 
 def _target(spec: ModelSpec, origin: SourceSystem) -> ResolvedModel | None:
-    name = resolve_model_name(spec)
+    name = split_model_name(spec)
     provider, model = name or ("openai", "the model")
-    account, placeholder = read_account(spec, provider, model)
+    account, placeholder = read_provider_account(spec, provider, model)
     embeds = (spec.kind or kind_from_model_name(model)) == "embedding"
     length = spec.params.get("dimensions") if embeds else None
     params = {key: node for key, node in spec.params.items() if node is not length}
@@ -124,16 +126,16 @@ def _target(spec: ModelSpec, origin: SourceSystem) -> ResolvedModel | None:
     if name is None:
         return None
     if embeds and account.api == "anthropic":
-        spec.place.report("wrong", "asks for vectors, and Anthropic's API has none.")
-    wants = embedding_settings(wants) if embeds else wants
+        spec.place.report_finding("wrong", "asks for vectors, and Anthropic's API has none.")
+    wants = select_embedding_settings(wants) if embeds else wants
     return ResolvedModel(spec, account, placeholder, model, wants, embeds, _dimensions(length))
 
 
-def _dimensions(node: InputNode | None) -> int | None:
+def _dimensions(node: ConfigNode | None) -> int | None:
     if node is None or node.value is None:
         return None
     if type(node.value) is not int or node.value < 1:
-        node.report("wrong", "must be a whole number from 1.")
+        node.report_finding("wrong", "must be a whole number from 1.")
         return None
     return node.value
 
@@ -143,10 +145,10 @@ def _dimensions(node: InputNode | None) -> int | None:
 
 def _without_wrong(chained: Iterable[_Chained]) -> list[_Chained]:
     """``chained`` without models that have errors, checked again until there are none."""
-    left = [_good(one) for one in chained]
+    left = [_good(item) for item in chained]
     while True:
         _document(left, lenient=True)
-        kept = [_good(one) for one in left]
+        kept = [_good(chained) for chained in left]
         if kept == left:
             return left
         left = kept
@@ -159,11 +161,11 @@ def _good(one: _Chained) -> _Chained:
 
 def _written(chained: Sequence[_Chained], heading: str, *, lenient: bool) -> str:
     table, rows = _document(chained, lenient=lenient)
-    for one in chained if lenient else ():
-        if one.targets:
-            endpoints = ", ".join(f"{rows[target.account].name}:{target.model}" for target in one.targets)
-            one.config.place.report("carried", f"is the feature {one.config.feature}: {endpoints}.")
-    for target in chain.from_iterable(one.targets for one in chained):
+    for item in chained if lenient else ():
+        if item.targets:
+            endpoints = ", ".join(f"{rows[target.account].name}:{target.model}" for target in item.targets)
+            item.config.place.report_finding("carried", f"is the feature {item.config.feature}: {endpoints}.")
+    for target in chain.from_iterable(item.targets for item in chained):
         _report(target, rows[target.account])
     variables = sorted({row.variable for row in rows.values() if row.variable})
     keys = f"# The house's keys are read from {', '.join(variables)}.\n" if variables else ""
@@ -173,10 +175,10 @@ def _written(chained: Sequence[_Chained], heading: str, *, lenient: bool) -> str
 def _document(
     chained: Iterable[_Chained], *, lenient: bool
 ) -> tuple[dict[str, Any], Mapping[ProviderAccount, ImportedProvider]]:
-    served = [one for one in chained if one.targets]
-    rows = make_providers(target.account for one in served for target in one.targets)
-    plans = [_plan(one, rows, lenient=lenient) for one in served]
-    return build_table(plans, {row.name: row.to_row() for row in rows.values()}, lenient=lenient), rows
+    served = [item for item in chained if item.targets]
+    rows = make_imported_providers(target.account for chained in served for target in chained.targets)
+    plans = [_plan(chained, rows, lenient=lenient) for chained in served]
+    return build_table(plans, {row.name: row.to_row() for row in rows.values()}, drop_conflicts=lenient), rows
 
 
 def _plan(one: _Chained, rows: Mapping[ProviderAccount, ImportedProvider], *, lenient: bool) -> FeaturePlan:
@@ -194,7 +196,7 @@ def _plan(one: _Chained, rows: Mapping[ProviderAccount, ImportedProvider], *, le
     ]
     about = {"about": config.about} if config.about else {}
     return replace(
-        make_feature_plan(config.feature, links, lenient=lenient),
+        make_feature_plan(config.feature, links, drop_conflicts=lenient),
         row={**about, **dict.fromkeys(config.needs, True)},
         embeds=any(target.embeds for target in one.targets),
         dimensions=next((target.dimensions for target in one.targets if target.dimensions), None),
@@ -219,30 +221,34 @@ def _report(target: ResolvedModel, row: ImportedProvider) -> None:
     _report_key(target, row)
     if gone := find_retirement(target.model):
         instead = f"; its vendor names {gone.replacement} instead" if gone.replacement else ""
-        target.spec.place.report("todo", f"{target.model} is off sale from {gone.day}{instead}.")
+        target.spec.place.report_finding("todo", f"{target.model} is off sale from {gone.day}{instead}.")
 
 
 def _report_key(target: ResolvedModel, row: ImportedProvider) -> None:
     node, variable = none_if_null(target.spec.api_key), row.variable
     if node is None and target.account.base_url and variable:
         says = f"set {variable} to the key of {row.name}, or take out its api_key_env if it needs none."
-        target.spec.place.report("todo", says)
+        target.spec.place.report_finding("todo", says)
     elif node is not None and target.placeholder == "key":
-        node.report("todo", f"set {variable} to this key; a table holds none.")
+        node.report_finding("todo", f"set {variable} to this key; a table holds none.")
     elif node is not None and target.placeholder == "mask":
-        node.report("todo", f"set {variable} to the key. This is a mask, which stands in a key's place.")
+        node.report_finding(
+            "todo", f"set {variable} to the key. This is a mask, which stands in a key's place."
+        )
     elif node is not None and target.placeholder == "filler":
-        node.report("dropped", f"is taken for no key.{f' Set {variable} to one.' if variable else ''}")
+        node.report_finding(
+            "dropped", f"is taken for no key.{f' Set {variable} to one.' if variable else ''}"
+        )
 
 
 def _report_general(chained: Iterable[_Chained], findings: ImportReport) -> None:
     """Add the general findings for readers of any such table, once."""
-    served = [one for one in chained if one.targets]
-    for origin in dict.fromkeys(one.config.origin for one in served):
-        own = [one for one in served if one.config.origin == origin]
-        falls_over = origin.refusals_fall_over and any(len(one.targets) > 1 for one in own)
+    served = [item for item in chained if item.targets]
+    for origin in dict.fromkeys(chained.config.origin for chained in served):
+        own = [chained for chained in served if chained.config.origin == origin]
+        falls_over = origin.refusals_fall_over and any(len(chained.targets) > 1 for chained in own)
         unfiltered = origin.refusals_fall_over and any(
-            _is_unfiltered(each) for one in own for each in one.targets
+            _is_unfiltered(each) for chained in own for each in chained.targets
         )
         notes = (*origin.notes, _FALLS_OVER if falls_over else "", _FILTERS if unfiltered else "")
         for says in filter(None, notes):

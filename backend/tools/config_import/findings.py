@@ -7,7 +7,7 @@ from typing import Literal
 
 from typing_extensions import override
 
-from backend.utils.llm.secrets import KEY_LIKE, contains_likely_key
+from backend.utils.llm.secrets import KEY_LIKE, contains_likely_api_key
 
 SECRET_LENGTH = 6
 """The shortest key that is masked in reports: shorter texts would mask half of the report."""
@@ -24,7 +24,7 @@ class ImportFinding:
     """One message of the import's report: what happened to one value of the input.
 
     Attributes:
-        kind: ``wrong``: could not be imported. ``carried``: is in the table. ``guessed``: was missing in the
+        kind: ``wrong``: an error, not imported. ``carried``: is in the table. ``guessed``: was missing in the
             input, so a value was chosen. ``dropped``: is in the input, but not in the table. ``changed``:
             means something else in the table than in the input. ``todo``: must be done by hand.
         path: The path of the value in the input; empty for the whole input.
@@ -41,32 +41,29 @@ class ImportFinding:
 
 
 class ImportReport:
-    """Collects the messages of an import's report while the input is read.
-
-    Duplicates are dropped, and secrets are masked.
+    """Collects the messages of an import's report. Duplicates are dropped, and secrets are masked.
 
     Args:
-        whole: The report to which all messages are added as well; None if this is the report on the whole
-            input.
+        parent: The report to which all messages are added as well; None if this is the whole report.
     """
 
-    def __init__(self, whole: ImportReport | None = None) -> None:
-        self._whole = whole
+    def __init__(self, parent: ImportReport | None = None) -> None:
+        self._whole = parent
         self._found: dict[ImportFinding, None] = {}
         self._secrets: set[str] = set()
 
     def make_subreport(self) -> ImportReport:
-        """Make a report on a part of the input, which can tell whether that part has errors.
+        """Make a report on a part of the input, which tells whether that part has errors.
 
         Its messages are added to this report as well.
         """
         return ImportReport(self)
 
-    def add_finding(self, kind: Kind, path: str, says: str) -> None:
+    def add_finding(self, kind: Kind, path: str, message: str) -> None:
         """Add a message about the value at ``path`` in the input."""
-        self._found.setdefault(ImportFinding(kind, path, says))
+        self._found.setdefault(ImportFinding(kind, path, message))
         if self._whole is not None:
-            self._whole.add_finding(kind, path, says)
+            self._whole.add_finding(kind, path, message)
 
     def mask_secret(self, secret: str) -> None:
         """Mask ``secret`` in all messages of the report, including messages that were added before."""
@@ -82,12 +79,12 @@ class ImportReport:
 
     @property
     def is_subreport_with_errors(self) -> bool:
-        """Whether this is a report on a part of the input, and that part has errors. False for the whole input."""
+        """Whether this is a report on a part of the input, and has errors. Always false for the whole report."""
         return self._whole is not None and self.has_errors
 
     @property
     def sorted_findings(self) -> tuple[ImportFinding, ...]:
-        """All messages with secrets masked: first what is in the table, then errors, then the others, in input order."""
+        """All messages with secrets masked: imported values first, then errors, then the others in input order."""
         found = sorted(self._found, key=lambda finding: _ORDER.get(finding.kind, len(_ORDER)))
         return tuple(
             ImportFinding(finding.kind, self._concealed(finding.path), self._concealed(finding.says))
@@ -100,9 +97,9 @@ class ImportReport:
         return KEY_LIKE.sub(_HIDDEN, text).encode("ascii", "backslashreplace").decode()
 
 
-def looks_secret(text: str) -> bool:
+def looks_like_api_key(text: str) -> bool:
     """Whether ``text`` contains something that looks like an API key."""
-    return contains_likely_key(text)
+    return contains_likely_api_key(text)
 
 
 def quote_for_report(text: str) -> str:

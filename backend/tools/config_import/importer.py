@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from backend.tools.config_import.assembly import ImportResult, assemble_table
 from backend.tools.config_import.findings import ImportReport, quote_for_report
 from backend.tools.config_import.litellm_proxy import PROXY_MARKS, read_litellm_features
-from backend.tools.config_import.nodes import InputNode
+from backend.tools.config_import.nodes import ConfigNode
 from backend.tools.config_import.origins import LITELLM, LMI, TENSORZERO
 from backend.tools.config_import.reading import UnusableInputError, read_config_file
 from backend.tools.config_import.shapes import (
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 System = Literal["lmi", "litellm", "tensorzero"]
 SYSTEMS: tuple[System, ...] = get_args(System)
 
-_READERS: dict[System, Callable[[InputNode, str], list[ImportedFeature]]] = {
+_READERS: dict[System, Callable[[ConfigNode, str], list[ImportedFeature]]] = {
     "lmi": read_lmi_features,
     "litellm": lambda document, _: read_litellm_features(document),
     "tensorzero": lambda document, _: read_tensorzero_features(document),
@@ -46,14 +46,13 @@ def import_file(
 
     Args:
         path: The file.
-        feature: The name of the feature, for a file that configures a single feature; by default the file's
-            name.
-        system: The system that the file is for; by default recognised by the file's keys.
-        skip_invalid: Leave out models that have errors. Otherwise there is no table if there is any error.
+        feature: The name of the feature, for a file with a single feature; None to use the file's name.
+        system: The system that the file is for; None to recognise it by the file's keys.
+        skip_invalid: Whether to leave out models that have errors. If false, any error prevents the table.
 
     Raises:
-        UnusableInputError: The file cannot be read, ``feature`` is an invalid name, or the file names its
-            features itself.
+        UnusableInputError: The file cannot be read, or ``feature`` is invalid, or is given although the file
+            names its features.
     """
     return import_config(
         read_config_file(path), source=path.name, feature=feature, system=system, skip_invalid=skip_invalid
@@ -73,19 +72,19 @@ def import_config(
     Args:
         value: The configuration, as parsed from JSON, TOML or YAML.
         source: The name of its file, for the table's heading and for the default name of the feature.
-        feature: The name of the feature, for a configuration of a single feature.
-        system: The system that it is for; by default recognised by its keys.
-        skip_invalid: Leave out models that have errors. Otherwise there is no table if there is any error.
+        feature: The name of the feature, for a configuration with a single feature; None to use ``source``.
+        system: The system that the configuration is for; None to recognise it by its keys.
+        skip_invalid: Whether to leave out models that have errors. If false, any error prevents the table.
 
     Raises:
-        UnusableInputError: ``feature`` is an invalid name, or the configuration names its features itself.
+        UnusableInputError: ``feature`` is invalid, or is given although the configuration names its features.
     """
     told = system or detect_system(value) or "lmi"
     _check_feature(value, feature, told)
     findings = ImportReport()
     if system is None and told == "litellm" and not _is_proxys(value):
         findings.add_finding("guessed", "", _EITHER)
-    named = read_imported_features(InputNode(value, "", findings), source, told, feature)
+    named = read_imported_features(ConfigNode(value, "", findings), source, told, feature)
     heading = (
         f"Imported from {ascii(source)[1:-1]}, a configuration of {_TITLES[told]}. "
         "`python -m backend import-config` told what is not in it."
@@ -94,21 +93,21 @@ def import_config(
 
 
 def read_imported_features(
-    document: InputNode, source: str, system: System, feature: str | None = None
+    document: ConfigNode, source: str, system: System, feature: str | None = None
 ) -> list[ImportedFeature]:
     """Read the features from ``document``, a configuration of ``system``.
 
     Args:
         document: The configuration.
-        source: The name of its file, the default name of a single feature.
+        source: The name of the configuration's file.
         system: The system that the configuration is for.
-        feature: The name for a single feature; None to name it after ``source``.
+        feature: The name for a configuration's single feature; None to name it after ``source``.
     """
     return _READERS[system](document, feature or to_feature_name(source.rpartition(".")[0] or source))
 
 
 def detect_system(value: object) -> System | None:
-    """Recognise by its keys which system the configuration ``value`` is for. None if it looks like none of them."""
+    """Recognise by its keys which system's configuration ``value`` is; None if it is none that can be imported."""
     if not isinstance(value, Mapping):
         return "lmi" if isinstance(value, str) else None
     if _is_tensorzeros(value):

@@ -46,10 +46,7 @@ def kind_from_litellm_mode(mode: str) -> str | None:
 
 
 def kind_from_model_name(model: str) -> str:
-    """Guess the kind of a model, such as ``chat`` or ``embedding``, from its name.
-
-    It is ``chat`` if the name tells nothing.
-    """
+    """Guess the kind of a model, such as ``embedding``, from its name; ``chat`` if the name tells nothing."""
     name = model.lower().rpartition("/")[2]
     return next((kind for kind, spelt in _SPELT if spelt.search(name)), "chat")
 

@@ -27,10 +27,8 @@ class UnknownValue:
 
 
 @dataclass(frozen=True)
-class InputNode:
-    """A value of the imported configuration with its path, so that a message about the value can say where it is.
-
-    Instances are immutable.
+class ConfigNode:
+    """A value of the imported configuration with its path, so that a message can say where the value is.
 
     Attributes:
         value: The parsed value.
@@ -42,59 +40,56 @@ class InputNode:
     path: str
     findings: ImportReport = field(repr=False, compare=False)
 
-    def report(self, kind: Kind, says: str) -> None:
+    def report_finding(self, kind: Kind, message: str) -> None:
         """Add a message about this value to the import's report."""
-        self.findings.add_finding(kind, self.path, says)
+        self.findings.add_finding(kind, self.path, message)
 
-    def with_own_report(self) -> InputNode:
-        """Return the same value with a report of its own, which can tell later whether this value had errors.
+    def with_subreport(self) -> ConfigNode:
+        """Return the same value with a subreport, which later tells whether this value had errors.
 
         The messages are added to the original report as well.
         """
-        return InputNode(self.value, self.path, self.findings.make_subreport())
+        return ConfigNode(self.value, self.path, self.findings.make_subreport())
 
     @property
     def is_mapping(self) -> bool:
         """Whether the value is a mapping."""
         return isinstance(self.value, Mapping)
 
-    def entries(self) -> dict[str, InputNode]:
-        """Get the entries of a mapping, each with its path. Empty, with an error in the report, if the value is no mapping.
+    def read_entries(self) -> dict[str, ConfigNode]:
+        """Read a mapping's entries, each with its path. Empty, with an error in the report, if this is no mapping.
 
-        The dict is a copy. A caller removes the entries that it has read, and reports those that remain.
+        The dict is a copy. Callers remove the entries that they have read, and report the remaining entries.
         """
         if not isinstance(self.value, Mapping):
-            self.report("wrong", f"must be a mapping, and is {_kind(self.value)}.")
+            self.report_finding("wrong", f"must be a mapping, and is {_kind(self.value)}.")
             return {}
         for key in self.value:
             if not isinstance(key, str):
-                self.report("wrong", f"holds a key that is {_kind(key)}; keys are text.")
+                self.report_finding("wrong", f"holds a key that is {_kind(key)}; keys are text.")
         return {key: self._below(key, value) for key, value in self.value.items() if isinstance(key, str)}
 
-    def elements(self) -> tuple[InputNode, ...]:
-        """Get the elements of a list, each with its path. Empty, with an error in the report, if the value is no list."""
+    def read_elements(self) -> tuple[ConfigNode, ...]:
+        """Read a list's elements, each with its path. Empty, with an error in the report, if this is no list."""
         if not isinstance(self.value, list | tuple):
-            self.report("wrong", f"must be a list, and is {_kind(self.value)}.")
+            self.report_finding("wrong", f"must be a list, and is {_kind(self.value)}.")
             return ()
         return tuple(self._below(str(at), value) for at, value in enumerate(self.value))
 
-    def text(self) -> str | None:
-        """Get the text without white space around it. None, with an error in the report, if the value is no text."""
+    def read_text(self) -> str | None:
+        """Read the text, stripped of white space. None, with an error in the report, if the value is no text."""
         if isinstance(self.value, str):
             return self.value.strip()
-        self.report("wrong", f"must be text, and is {_kind(self.value)}.")
+        self.report_finding("wrong", f"must be text, and is {_kind(self.value)}.")
         return None
 
-    def _below(self, key: str, value: object) -> InputNode:
+    def _below(self, key: str, value: object) -> ConfigNode:
         step = key if _PLAIN.fullmatch(key) else quote_for_report(key)
-        return InputNode(value, f"{self.path}.{step}" if self.path else step, self.findings)
+        return ConfigNode(value, f"{self.path}.{step}" if self.path else step, self.findings)
 
 
-def none_if_null(node: InputNode | None) -> InputNode | None:
-    """Return None for a node with a null value, else ``node``.
-
-    So an absent setting and a setting that is null are treated alike.
-    """
+def none_if_null(node: ConfigNode | None) -> ConfigNode | None:
+    """Return None for a node whose value is null, else ``node``: a null setting counts as absent."""
     return None if node is None or node.value is None else node
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportedProvider:
-    """A provider of the table to be written, made of an account in the input.
+    """A provider of the table to be written, made from an account in the input.
 
     Attributes:
         name: The provider's name in the table.
@@ -37,11 +37,11 @@ class ImportedProvider:
         return {key: value for key, value in row.items() if value is not None}
 
 
-def make_providers(accounts: Iterable[ProviderAccount]) -> dict[ProviderAccount, ImportedProvider]:
+def make_imported_providers(accounts: Iterable[ProviderAccount]) -> dict[ProviderAccount, ImportedProvider]:
     """Make a provider of the table for each different account.
 
-    An account at the vendor's own address, with the key in the vendor's usual variable, gets the vendor's
-    name. The names of others also have, for example, the host.
+    A provider at the vendor's own address, with the vendor's usual key variable, gets the vendor's name. The
+    names of other providers may also contain the host, to be unique.
     """
     ordered = sorted(dict.fromkeys(accounts), key=lambda account: not _is_usual(account))
     names = {"group"}  # which a chain would take for a group

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from backend.tools.config_import.findings import looks_secret, quote_for_report
+from backend.tools.config_import.findings import looks_like_api_key, quote_for_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def read_config_file(path: Path) -> object:
 
 class _TwiceError(ValueError):
     def __init__(self, key: str) -> None:
-        named = "a key" if looks_secret(key) else f"the key {quote_for_report(key)}"
+        named = "a key" if looks_like_api_key(key) else f"the key {quote_for_report(key)}"
         super().__init__(f"{named} stands twice in one mapping, and only one of them can hold.")
 
 

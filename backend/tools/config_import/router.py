@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from backend.tools.config_import.advice import SIBLINGS
 from backend.tools.config_import.findings import quote_for_report
-from backend.tools.config_import.nodes import InputNode, none_if_null
+from backend.tools.config_import.nodes import ConfigNode, none_if_null
 from backend.tools.config_import.specs import ModelSpec
 from backend.utils.llm.problems import did_you_mean
 
@@ -24,74 +24,77 @@ _NO_USE = "is not imported: LMI has no use for it either."
 
 @dataclass(frozen=True)
 class RouterDeployment:
-    """An entry of ``model_list`` in the arguments of litellm's Router: a model, and the name that the Router calls it by."""
+    """An entry of ``model_list`` in the arguments of litellm's Router: a model, and its ``model_name``."""
 
     name: str
     spec: ModelSpec
 
 
-def read_router_models(place: InputNode, entries: dict[str, InputNode]) -> tuple[ModelSpec, ...]:
-    """Read a chain of models from the arguments of litellm's Router: the models that LMI would call one after the other.
+def read_router_models(config: ConfigNode, router_arguments: dict[str, ConfigNode]) -> tuple[ModelSpec, ...]:
+    """Read the chain of models that LMI, an LLM client by Future House, makes from the arguments of litellm's Router.
 
     Args:
-        place: The configuration, for messages about what is missing in it.
-        entries: The arguments of the Router.
+        config: The configuration, for messages about what is missing in it.
+        router_arguments: The arguments of the Router.
     """
-    models, fallbacks = entries.pop("model_list", None), none_if_null(entries.pop("fallbacks", None))
-    defaults = _defaults(none_if_null(entries.pop("router_kwargs", None)))
-    for key, node in entries.items():
-        node.report("dropped", SIBLINGS.get(key, _NO_USE))
+    models, fallbacks = (
+        router_arguments.pop("model_list", None),
+        none_if_null(router_arguments.pop("fallbacks", None)),
+    )
+    defaults = _defaults(none_if_null(router_arguments.pop("router_kwargs", None)))
+    for key, node in router_arguments.items():
+        node.report_finding("dropped", SIBLINGS.get(key, _NO_USE))
     deployments = [
-        made for node in _listed(place, models) if (made := _deployment(node.with_own_report(), defaults))
+        made for node in _listed(config, models) if (made := _deployment(node.with_subreport(), defaults))
     ]
     groups = _groups(deployments)
     listed = _fallbacks(fallbacks, groups, deployments[0].name if deployments else "")
     return tuple(made.spec for name in _order(groups, listed) for made in groups[name])
 
 
-def _listed(place: InputNode, models: InputNode | None) -> tuple[InputNode, ...]:
+def _listed(place: ConfigNode, models: ConfigNode | None) -> tuple[ConfigNode, ...]:
     if models is None:
-        place.report("wrong", "has no model_list, which holds the models.")
+        place.report_finding("wrong", "has no model_list, which holds the models.")
         return ()
     if models.value == []:
-        models.report("wrong", "is empty: a chain has one model at least.")
-    return models.elements()
+        models.report_finding("wrong", "is empty: a chain has one model at least.")
+    return models.read_elements()
 
 
-def _defaults(node: InputNode | None) -> dict[str, InputNode | None]:
+def _defaults(node: ConfigNode | None) -> dict[str, ConfigNode | None]:
     """The Router's defaults for every model, by a spec's names; other entries are dropped."""
-    entries = node.entries() if node else {}
+    entries = node.read_entries() if node else {}
     defaults = {
         "timeout": _timeout(entries.pop("timeout", None)),
         "max_retries": none_if_null(entries.pop("num_retries", None)),
     }
     for key, other in entries.items():
-        other.report("dropped", SIBLINGS.get(key, _NO_USE))
+        other.report_finding("dropped", SIBLINGS.get(key, _NO_USE))
     return defaults
 
 
 # Models -----------------------------------------------------------------------------------------------------------
 
 
-def _deployment(node: InputNode, defaults: Mapping[str, InputNode | None]) -> RouterDeployment | None:
-    entries = node.entries()
+def _deployment(node: ConfigNode, defaults: Mapping[str, ConfigNode | None]) -> RouterDeployment | None:
+    entries = node.read_entries()
     name, params = (_required(node, entries, key) for key in ("model_name", "litellm_params"))
     for key, other in entries.items():
-        other.report("dropped", SIBLINGS.get(key, _NO_USE))
+        other.report_finding("dropped", SIBLINGS.get(key, _NO_USE))
     if params is None:
         return None
-    return RouterDeployment((name and name.text()) or node.path, _spec(params, defaults))
+    return RouterDeployment((name and name.read_text()) or node.path, _spec(params, defaults))
 
 
-def _required(place: InputNode, entries: dict[str, InputNode], key: str) -> InputNode | None:
+def _required(place: ConfigNode, entries: dict[str, ConfigNode], key: str) -> ConfigNode | None:
     node = none_if_null(entries.pop(key, None))
     if node is None and place.is_mapping:
-        place.report("wrong", f"has no {key}.")
+        place.report_finding("wrong", f"has no {key}.")
     return node
 
 
-def _spec(node: InputNode, defaults: Mapping[str, InputNode | None]) -> ModelSpec:
-    entries = node.entries()
+def _spec(node: ConfigNode, defaults: Mapping[str, ConfigNode | None]) -> ModelSpec:
+    entries = node.read_entries()
     own = {
         key: none_if_null(entries.pop(key, None)) for key in ("api_base", "api_key", "max_retries", "model")
     }
@@ -107,10 +110,10 @@ def _spec(node: InputNode, defaults: Mapping[str, InputNode | None]) -> ModelSpe
     )
 
 
-def _timeout(node: InputNode | None) -> InputNode | None:
+def _timeout(node: ConfigNode | None) -> ConfigNode | None:
     """``node``, unless it is null, which LMI takes for absent here."""
     if node is not None and node.value is None:
-        node.report("changed", "null is no value here: LMI goes on to the next one, at last to 60.")
+        node.report_finding("changed", "null is no value here: LMI goes on to the next one, at last to 60.")
     return none_if_null(node)
 
 
@@ -120,7 +123,7 @@ def _groups(deployments: Iterable[RouterDeployment]) -> dict[str, list[RouterDep
         if groups[made.name]:
             first = groups[made.name][0].spec.place.path
             says = f"shares its model_name with {first}. LMI keeps the last; here they follow one another."
-            made.spec.place.report("changed", says)
+            made.spec.place.report_finding("changed", says)
         groups[made.name].append(made)
     return dict(groups)
 
@@ -134,16 +137,18 @@ def _order(groups: Mapping[str, object], fallbacks: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*first, *fallbacks, *groups]))
 
 
-def _fallbacks(node: InputNode | None, groups: Mapping[str, object], first: str) -> list[str]:
+def _fallbacks(node: ConfigNode | None, groups: Mapping[str, object], first: str) -> list[str]:
     """The names of the fallbacks of ``first``. LMI ignores the fallbacks of other models."""
-    entries = [pair for element in (node.elements() if node else ()) for pair in element.entries().items()]
-    chosen: list[InputNode] = []
+    entries = [
+        pair for element in (node.read_elements() if node else ()) for pair in element.read_entries().items()
+    ]
+    chosen: list[ConfigNode] = []
     for key, listed in entries:
         names = list(_names(listed, groups))
         if key not in groups:
-            listed.report("wrong", _unknown(key, groups))
+            listed.report_finding("wrong", _unknown(key, groups))
         elif key != first:
-            listed.report(
+            listed.report_finding(
                 "dropped",
                 f"LMI follows the fallbacks of its first model only, which is {quote_for_report(first)}.",
             )
@@ -152,27 +157,27 @@ def _fallbacks(node: InputNode | None, groups: Mapping[str, object], first: str)
     return _once(first, chosen)
 
 
-def _replace(chosen: list[InputNode], names: list[InputNode], listed: InputNode) -> None:
+def _replace(chosen: list[ConfigNode], names: list[ConfigNode], listed: ConfigNode) -> None:
     if chosen:
-        listed.report("changed", "goes over an earlier list for the same model, as in LMI.")
+        listed.report_finding("changed", "goes over an earlier list for the same model, as in LMI.")
     chosen[:] = names
 
 
-def _names(listed: InputNode, groups: Mapping[str, object]) -> Iterator[InputNode]:
-    for node in listed.elements():
-        name = node.text()
+def _names(listed: ConfigNode, groups: Mapping[str, object]) -> Iterator[ConfigNode]:
+    for node in listed.read_elements():
+        name = node.read_text()
         if name is not None and name not in groups:
-            node.report("wrong", _unknown(name, groups))
+            node.report_finding("wrong", _unknown(name, groups))
         elif name is not None:
             yield node
 
 
-def _once(first: str, nodes: Iterable[InputNode]) -> list[str]:
+def _once(first: str, nodes: Iterable[ConfigNode]) -> list[str]:
     names: list[str] = []
     for node in nodes:
-        name = node.text() or ""
+        name = node.read_text() or ""
         if name in {first, *names}:
-            node.report("dropped", "stands in the chain already.")
+            node.report_finding("dropped", "stands in the chain already.")
         else:
             names.append(name)
     return names

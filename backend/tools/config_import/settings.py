@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from backend.tools.config_import.accounts import ProviderAccount
-    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.nodes import ConfigNode
     from backend.tools.config_import.origins import SourceSystem
     from backend.tools.config_import.specs import ModelSpec
     from backend.utils.llm.options import Api, ApiMode
@@ -44,12 +44,12 @@ def translate_settings(spec: ModelSpec, account: ProviderAccount, model: str, or
         origin: The system that the input comes from. Its defaults apply.
 
     Returns:
-        The options by name, including ``api_mode``, and ``attempts`` if they are known.
+        The options by name, ``api_mode``, and the number of ``attempts`` if it is known.
     """
     mode = _api_mode(none_if_null(spec.responses_api), account)
     options, origins = _options(spec.params)
     for option, reason in _refused(options, account.api, mode, model).items():
-        origins[option].report("dropped", f"{reason}.")
+        origins[option].report_finding("dropped", f"{reason}.")
         del options[option]
     if "effort" in options:
         _tell_effort(origins["effort"], options["effort"], model)
@@ -66,26 +66,26 @@ def translate_settings(spec: ModelSpec, account: ProviderAccount, model: str, or
 def _refused(options: Wants, api: Api, mode: ApiMode, model: str) -> dict[str, str]:
     """The options that would be refused by the table or ignored, each with the reason."""
     mute = [option for option in options if find_api_parameter(option).name_in_api(api, mode) is None]
-    beyond = Options(**options).find_unsupported(api, model, find_capabilities(model), mode)
+    beyond = Options(**options).list_unsupported_options(api, model, find_capabilities(model), mode)
     return dict.fromkeys(mute, f"the {api} API has no such option") | dict(beyond)
 
 
 # Options ----------------------------------------------------------------------------------------------------------
 
 
-def _options(params: Mapping[str, InputNode]) -> tuple[Wants, dict[str, InputNode]]:
+def _options(params: Mapping[str, ConfigNode]) -> tuple[Wants, dict[str, ConfigNode]]:
     """The options that ``params`` set, each with its place."""
     options: Wants = {}
-    origins: dict[str, InputNode] = {}
+    origins: dict[str, ConfigNode] = {}
     for name, node in params.items():
         for option, value in (_translated(name, node) if none_if_null(node) else {}).items():
             if options.setdefault(option, value) != value:
-                node.report("wrong", f"says another {option} than {origins[option].path}. Keep one.")
+                node.report_finding("wrong", f"says another {option} than {origins[option].path}. Keep one.")
             origins.setdefault(option, node)
     return options, origins
 
 
-def _translated(name: str, node: InputNode) -> Wants:
+def _translated(name: str, node: ConfigNode) -> Wants:
     """The options that one parameter sets; none, and a finding, if it is not imported."""
     option = NAMES.get(name, "")
     if name in _NESTED:
@@ -93,89 +93,91 @@ def _translated(name: str, node: InputNode) -> Wants:
     if option in Options.model_fields:
         return _checked(option, node)
     if name in MISPLACED:
-        node.report("wrong", MISPLACED[name])
+        node.report_finding("wrong", MISPLACED[name])
     else:
         unknown = f"is no option here. {did_you_mean(name, NAMES)}".rstrip()
-        node.report("dropped", INSTEAD.get(name) or OF_LITELLM.get(name) or unknown)
+        node.report_finding("dropped", INSTEAD.get(name) or OF_LITELLM.get(name) or unknown)
     return {}
 
 
-def _checked(option: str, node: InputNode) -> Wants:
+def _checked(option: str, node: ConfigNode) -> Wants:
     """The option, if its value is valid."""
     if isinstance(node.value, int) and node.value.bit_length() >= _TOML_BITS:
-        node.report("wrong", "is larger than any number that TOML holds.")
+        node.report_finding("wrong", "is larger than any number that TOML holds.")
         return {}
     try:
         fitted = Options.model_validate({option: node.value}, strict=True)
     except ValidationError as error:
         message = str(error.errors(include_url=False)[0]["msg"])
-        node.report("wrong", f"is no {option}: {message[:1].lower()}{message[1:]}.")
+        node.report_finding("wrong", f"is no {option}: {message[:1].lower()}{message[1:]}.")
         return {}
     return {option: getattr(fitted, option)}
 
 
-def _thinking(node: InputNode) -> Wants:
+def _thinking(node: ConfigNode) -> Wants:
     """The option for Anthropic's ``thinking``, which litellm translates for Gemini."""
-    entries = node.entries()
+    entries = node.read_entries()
     kind = none_if_null(entries.pop("type", None))
     off = kind is not None and kind.value == "disabled"
     budget = None if off else none_if_null(entries.pop("budget_tokens", None))
     _drop(entries)
     if budget is None and not off:
-        node.report("dropped", "says no budget_tokens.")
+        node.report_finding("dropped", "says no budget_tokens.")
     return {"thinking_budget": 0} if off else _checked("thinking_budget", budget) if budget else {}
 
 
-def _effort(node: InputNode) -> Wants:
+def _effort(node: ConfigNode) -> Wants:
     """The effort in a text, or in a mapping."""
     if not node.is_mapping:
         return _checked("effort", node)
-    entries = node.entries()
+    entries = node.read_entries()
     level = none_if_null(entries.pop("effort", None))
     _drop(entries)
     return _checked("effort", level) if level else {}
 
 
-def _safety(node: InputNode) -> Wants:
+def _safety(node: ConfigNode) -> Wants:
     """Gemini's safety settings that differ from the default."""
-    thresholds = [_threshold(element) for element in node.elements()]
+    thresholds = [_threshold(element) for element in node.read_elements()]
     levels = {kind: threshold for pair in thresholds for kind, threshold in pair.items()}
     safety = SafetyThresholds(**levels).model_dump()
     return {"safety": safety} if safety != SafetyThresholds().model_dump() else {}
 
 
-def _threshold(node: InputNode) -> dict[str, Any]:
-    entries = node.entries()
+def _threshold(node: ConfigNode) -> dict[str, Any]:
+    entries = node.read_entries()
     category, threshold = (none_if_null(entries.pop(key, None)) for key in ("category", "threshold"))
     _drop(entries)
     kind = _word(category).removeprefix("harm_category_")
     if kind not in SafetyThresholds.model_fields:
-        node.report(
+        node.report_finding(
             "dropped", f"is no kind of harm that is set here: {', '.join(SafetyThresholds.model_fields)} are."
         )
         return {}
     level = _word(threshold).removeprefix("block_")
     if level not in get_args(Threshold):
-        node.report("wrong", f"has no threshold that there is: {', '.join(get_args(Threshold))} are.")
+        node.report_finding("wrong", f"has no threshold that there is: {', '.join(get_args(Threshold))} are.")
         return {}
     return {kind: level}
 
 
-def _word(node: InputNode | None) -> str:
-    return ((node.text() or "") if node else "").lower()
+def _word(node: ConfigNode | None) -> str:
+    return ((node.read_text() or "") if node else "").lower()
 
 
-def _tell_effort(node: InputNode, effort: Any, model: str) -> None:
+def _tell_effort(node: ConfigNode, effort: Any, model: str) -> None:
     nearest = find_capabilities(model).nearest_effort(effort)
     if nearest is None:
-        node.report("changed", f"is kept, and left out of requests to {model}, which has no such control.")
+        node.report_finding(
+            "changed", f"is kept, and left out of requests to {model}, which has no such control."
+        )
     elif nearest != effort:
-        node.report("changed", f"is sent as {nearest}, the nearest level that {model} offers.")
+        node.report_finding("changed", f"is sent as {nearest}, the nearest level that {model} offers.")
 
 
-def _drop(entries: Mapping[str, InputNode]) -> None:
+def _drop(entries: Mapping[str, ConfigNode]) -> None:
     for node in entries.values():
-        node.report("dropped", "is no option here.")
+        node.report_finding("dropped", "is no option here.")
 
 
 _NESTED = {
@@ -198,43 +200,43 @@ def _clocks(spec: ModelSpec, usual: float | None) -> Wants:
     return ({} if timeout is None else {"timeout": timeout}) | (first or {})
 
 
-def _timeout(node: InputNode, usual: float | None) -> float | None:
-    longest = field_maximum(Options, "timeout")
+def _timeout(node: ConfigNode, usual: float | None) -> float | None:
+    longest = find_field_maximum(Options, "timeout")
     if node.value is None:
-        node.report("changed", f"no timeout becomes the longest, {longest:g} seconds.")
+        node.report_finding("changed", f"no timeout becomes the longest, {longest:g} seconds.")
         return longest
     if isinstance(node.value, int | float) and node.value > longest:
-        node.report("changed", f"becomes the longest, {longest:g} seconds.")
+        node.report_finding("changed", f"becomes the longest, {longest:g} seconds.")
         return longest
     fitted = _checked("timeout", node).get("timeout")
     return usual if fitted is None else float(fitted)
 
 
-def _attempts(node: InputNode) -> int | None:
+def _attempts(node: ConfigNode) -> int | None:
     """The attempts with so many retries; None if that is no number of them."""
-    most = int(field_maximum(FeatureRow, "attempts"))
+    most = int(find_field_maximum(FeatureRow, "attempts"))
     retries = node.value
     if type(retries) is not int or retries < 0:
-        node.report("wrong", "must be a whole number from 0.")
+        node.report_finding("wrong", "must be a whole number from 0.")
         return None
     if retries >= most:
-        node.report("changed", f"becomes the most, {most} attempts.")
+        node.report_finding("changed", f"becomes the most, {most} attempts.")
     return min(retries + 1, most)
 
 
-def _api_mode(node: InputNode | None, account: ProviderAccount) -> ApiMode:
+def _api_mode(node: ConfigNode | None, account: ProviderAccount) -> ApiMode:
     if node is None or node.value is False:
         return "chat"
     if node.value is not True:
-        node.report("wrong", "must be true or false.")
+        node.report_finding("wrong", "must be true or false.")
     elif account.api != "openai":
-        node.report("dropped", f"{account.provider} has no Responses API.")
+        node.report_finding("dropped", f"{account.provider} has no Responses API.")
     else:
         return "responses"
     return "chat"
 
 
-def field_maximum(row: type[BaseModel], field: str) -> float:
+def find_field_maximum(row: type[BaseModel], field: str) -> float:
     """Get the upper limit that the table's schema sets for ``field`` of the row type ``row``."""
     bounds = (getattr(mark, "le", None) for mark in row.model_fields[field].metadata)
     return float(next(bound for bound in bounds if bound is not None))

@@ -10,7 +10,7 @@ from backend.tools.config_import.nodes import none_if_null
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.nodes import ConfigNode
     from backend.tools.config_import.origins import SourceSystem
 
 SPEC_KEYS = ("name", "api_base", "api_key", "timeout", "max_retries", "extra_params", "responses_api")
@@ -42,15 +42,15 @@ class ModelSpec:
         row: Further fields for the endpoint's row in the table, such as limits and prices.
     """
 
-    place: InputNode
-    params: Mapping[str, InputNode]
-    name: InputNode | None = None
-    api_base: InputNode | None = None
-    api_key: InputNode | None = None
-    timeout: InputNode | None = None
-    max_retries: InputNode | None = None
-    responses_api: InputNode | None = None
-    first_chunk: InputNode | None = None
+    place: ConfigNode
+    params: Mapping[str, ConfigNode]
+    name: ConfigNode | None = None
+    api_base: ConfigNode | None = None
+    api_key: ConfigNode | None = None
+    timeout: ConfigNode | None = None
+    max_retries: ConfigNode | None = None
+    responses_api: ConfigNode | None = None
+    first_chunk: ConfigNode | None = None
     kind: str | None = None
     group: ModelGroup | None = None
     weight: int | None = None
@@ -71,14 +71,14 @@ class ImportedFeature:
         place: The feature's entry in the input.
         specs: The models, in the order of calling.
         origin: The system that the input comes from.
-        needs: The abilities that its calls need: ``structured_output``, ``tools``.
+        needs: The capabilities that its calls need: ``structured_output``, ``tools``.
         about: The feature's description.
-        refusals_fall_over: Whether the next model is called after a refusal. Always the case if the system
+        refusals_fall_over: Whether the next model is called after a refusal. Not needed if the system
             does so by default.
     """
 
     feature: str
-    place: InputNode
+    place: ConfigNode
     specs: tuple[ModelSpec, ...]
     origin: SourceSystem
     needs: tuple[str, ...] = ()
@@ -86,18 +86,18 @@ class ImportedFeature:
     refusals_fall_over: bool = False
 
 
-def pop_model_spec(place: InputNode, entries: dict[str, InputNode]) -> ModelSpec:
-    """Read a model from the fields that LMI knows, such as ``name`` and ``api_base``, and remove them from ``entries``.
+def pop_model_spec(model_node: ConfigNode, model_fields: dict[str, ConfigNode]) -> ModelSpec:
+    """Read a model from fields such as ``name`` and ``api_base``, and remove these from ``model_fields``.
 
     Args:
-        place: The model's entry in the input.
-        entries: The fields of the model's entry. Those that remain were not read.
+        model_node: The model's entry in the input.
+        model_fields: The fields of the entry. Afterwards, only those that were not read remain.
     """
-    own = {key: entries.pop(key, None) for key in SPEC_KEYS}
+    own = {key: model_fields.pop(key, None) for key in SPEC_KEYS}
     extra = none_if_null(own["extra_params"])
     return ModelSpec(
-        place,
-        extra.entries() if extra else {},
+        model_node,
+        extra.read_entries() if extra else {},
         name=own["name"],
         api_base=own["api_base"],
         api_key=own["api_key"],

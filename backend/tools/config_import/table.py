@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from backend.tools.config_import.settings import CLOCKS, field_maximum
+from backend.tools.config_import.settings import CLOCKS, find_field_maximum
 from backend.utils.llm.cached import cached_property
 from backend.utils.llm.model_config.schema import FeatureRow
 from backend.utils.llm.options import Options
@@ -21,7 +21,7 @@ from backend.utils.llm.options import Options
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from backend.tools.config_import.nodes import InputNode
+    from backend.tools.config_import.nodes import ConfigNode
     from backend.tools.config_import.settings import Wants
     from backend.tools.config_import.specs import ModelGroup
 
@@ -39,12 +39,12 @@ class PlannedEndpoint:
         place: The model's entry in the input, for the report.
         endpoint: The endpoint, as ``provider:model``.
         wants: The settings: options, ``attempts`` and ``api_mode``.
-        group: The group that has the endpoint; None if the chain has the endpoint itself.
+        group: The group that the endpoint belongs to; None if it stands in the chain by itself.
         weight: How often the endpoint is chosen, relative to others in its group; None if not given.
         row: Further fields of the endpoint's row, such as prices.
     """
 
-    place: InputNode
+    place: ConfigNode
     endpoint: str
     wants: Wants
     group: ModelGroup | None = None
@@ -91,24 +91,21 @@ class FeaturePlan:
         said = Counter(link.wants["attempts"] for link in self.links if "attempts" in link.wants)
         return {**options, "attempts": said.most_common(1)[0][0]} if said else options
 
-    def endpoint_settings(self, link: PlannedEndpoint) -> Wants:
-        """Get the settings for the row of ``link``'s endpoint.
-
-        These are the settings that differ from the feature's row and from the defaults.
-        """
+    def endpoint_settings(self, planned_endpoint: PlannedEndpoint) -> Wants:
+        """Get the settings for the endpoint's row: those that differ from the feature's row and from the defaults."""
         settled = {**_OPEN, **self.shared_settings}
-        return {key: value for key, value in link.wants.items() if settled.get(key) != value}
+        return {key: value for key, value in planned_endpoint.wants.items() if settled.get(key) != value}
 
-    def accepts_endpoint_setting(self, key: str) -> bool:
+    def applies_endpoint_setting(self, key: str) -> bool:
         """Whether the setting ``key`` of an endpoint's row takes effect in this feature.
 
-        False if the feature's row overrides it.
+        False if the feature's row sets ``key`` itself, which has precedence.
         """
         return key in _ROW_KEYS or key not in self.shared_settings
 
 
 def make_feature_plan(
-    feature: str, links: Iterable[PlannedEndpoint], *, lenient: bool = False
+    feature: str, planned_endpoints: Iterable[PlannedEndpoint], *, drop_conflicts: bool = False
 ) -> FeaturePlan:
     """Plan a feature of the table from its chain.
 
@@ -116,15 +113,15 @@ def make_feature_plan(
 
     Args:
         feature: The name of the feature.
-        links: The chain of the feature.
-        lenient: If the repeated endpoint has different settings, keep the first ones. Otherwise that is an
-            error.
+        planned_endpoints: The chain of the feature.
+        drop_conflicts: Whether to keep the first settings if the repeated endpoint has different settings. If
+            false, that is an error.
     """
     first: dict[tuple[ModelGroup | None, str], PlannedEndpoint] = {}
-    for link in links:
+    for link in planned_endpoints:
         kept = first.setdefault((link.group, link.endpoint), link)
         if kept is not link:
-            _tell_repeat(link, kept, lenient=lenient)
+            _tell_repeat(link, kept, lenient=drop_conflicts)
     return FeaturePlan(feature, tuple(first.values()))
 
 
@@ -133,27 +130,27 @@ def _tell_repeat(link: PlannedEndpoint, kept: PlannedEndpoint, *, lenient: bool)
     differ = sorted(_SAID_AS.get(key, key) for key in keys if link.wants.get(key) != kept.wants.get(key))
     where = f"is {link.endpoint}, as {kept.place.path} is"
     if differ:
-        link.place.report(
+        link.place.report_finding(
             "dropped" if lenient else "wrong", f"{where}, with another {', '.join(differ)}. Keep one of them."
         )
     else:
-        link.place.report("dropped", f"{where}: once is enough.")
+        link.place.report_finding("dropped", f"{where}: once is enough.")
 
 
 def build_table(
-    plans: Iterable[FeaturePlan], providers: dict[str, dict[str, Any]], *, lenient: bool = False
+    plans: Iterable[FeaturePlan], providers: dict[str, dict[str, Any]], *, drop_conflicts: bool = False
 ) -> dict[str, Any]:
     """Build the whole table as nested dicts, ready to be written as TOML.
 
     Args:
         plans: The features of the table.
         providers: The providers' rows by name.
-        lenient: Leave out settings of an endpoint for which features need different values. Otherwise that
-            is an error.
+        drop_conflicts: Whether to leave out settings of an endpoint for which features need different values.
+            If false, that is an error.
     """
     plans = [plan for plan in plans if plan.links]
     _check_vectors(plans)
-    rows = {"groups": _groups(plans), "models": _model_rows(plans, lenient=lenient)}
+    rows = {"groups": _groups(plans), "models": _model_rows(plans, lenient=drop_conflicts)}
     table = {
         "profile": "premium",
         "byok_profile": "byok",
@@ -210,7 +207,7 @@ def _check_vectors(plans: Iterable[FeaturePlan]) -> None:
         for link in others:
             if link.model != first.model:
                 says = f"gives other vectors than {first.model}: what is stored could not be compared. Keep one of them."
-                link.place.report("wrong", says)
+                link.place.report_finding("wrong", says)
 
 
 def _feature_row(plan: FeaturePlan) -> dict[str, Any]:
@@ -221,10 +218,10 @@ def _feature_row(plan: FeaturePlan) -> dict[str, Any]:
         length = {"dimensions": plan.dimensions} if plan.dimensions else {}
         row = {"embedding": {"model": plan.links[0].model, **length}, **row}
     if any("timeout" in wanted for wanted in wants):
-        row["deadline"] = _short(min(_seconds(wants), field_maximum(FeatureRow, "deadline")))
+        row["deadline"] = _short(min(_seconds(wants), find_field_maximum(FeatureRow, "deadline")))
     requests = sum(_attempts(wanted) for wanted in wants)
     if requests > FeatureRow.model_fields["max_attempts"].default:
-        row["max_attempts"] = int(min(requests, field_maximum(FeatureRow, "max_attempts")))
+        row["max_attempts"] = int(min(requests, find_field_maximum(FeatureRow, "max_attempts")))
     if len(wants) > 1 and plan.refusals_fall_over:
         row["on_refusal"] = "next"
     return row
@@ -279,7 +276,7 @@ def _endpoint_wants(uses: list[tuple[FeaturePlan, PlannedEndpoint]], *, lenient:
     for plan, link in uses:
         wants = {**plan.endpoint_settings(link), **wants}
     agreed = {
-        key: _agree(key, [link for plan, link in uses if plan.accepts_endpoint_setting(key)], lenient=lenient)
+        key: _agree(key, [link for plan, link in uses if plan.applies_endpoint_setting(key)], lenient=lenient)
         for key in sorted(wants)
     }
     return {key: value for key, value in wants.items() if agreed[key] or not lenient}
@@ -296,12 +293,12 @@ def _agree(key: str, links: list[PlannedEndpoint], *, lenient: bool) -> bool:
             "for all features that leave it open: "
         )
         if lenient:
-            link.place.report(
+            link.place.report_finding(
                 "dropped", f"{says}the row has none. Give it to the call, or to a whole feature."
             )
         else:
             said = _SAID_AS.get(key, key)
-            link.place.report(
+            link.place.report_finding(
                 "wrong", f"{says}give both the same {said}, or all models of one feature the same."
             )
     return not differ
@@ -311,6 +308,6 @@ def _wanted(link: PlannedEndpoint, key: str) -> object:
     return link.wants.get(key, _OPEN.get(key, "unset"))
 
 
-def embedding_settings(wants: Wants) -> Wants:
-    """Select those settings in ``wants`` that also apply to embedding requests: timeouts and attempts."""
-    return {key: value for key, value in wants.items() if key in CLOCKS or key == "attempts"}
+def select_embedding_settings(settings: Wants) -> Wants:
+    """Select from ``settings`` those that also apply to embedding requests: timeouts and attempts."""
+    return {key: value for key, value in settings.items() if key in CLOCKS or key == "attempts"}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.tools.config_import.findings import quote_for_report
-from backend.tools.config_import.nodes import InputNode, none_if_null
+from backend.tools.config_import.nodes import ConfigNode, none_if_null
 from backend.tools.config_import.origins import TENSORZERO
 from backend.tools.config_import.shapes import to_feature_name
 from backend.tools.config_import.specs import ImportedFeature, ModelGroup, ModelSpec
@@ -68,25 +68,27 @@ _LARGEST = 1e12
 
 class _Variant(NamedTuple):
     name: str
-    place: InputNode
+    place: ConfigNode
     specs: tuple[ModelSpec, ...]
     weight: float | None
 
 
-def read_tensorzero_features(document: InputNode) -> list[ImportedFeature]:
+def read_tensorzero_features(document: ConfigNode) -> list[ImportedFeature]:
     """Read the features from a TensorZero gateway's configuration.
 
     Each function, and each model that no function uses, is a feature.
     """
-    entries = document.entries()
+    entries = document.read_entries()
     models = _entries(entries.pop("models", None))
     vectors = _entries(entries.pop("embedding_models", None))
     named = _entries(entries.pop("functions", None))
     for key, node in entries.items():
-        node.report("dropped", _SECTIONS.get(key, "is not imported: a table has nothing of the kind."))
+        node.report_finding(
+            "dropped", _SECTIONS.get(key, "is not imported: a table has nothing of the kind.")
+        )
     used: set[str] = set()
     found = [_function(name, node, models, used) for name, node in named.items()]
-    alone: list[tuple[str, InputNode, str | None]] = [
+    alone: list[tuple[str, ConfigNode, str | None]] = [
         (name, node, None) for name, node in models.items() if name not in used
     ]
     alone += [(name, node, "embedding") for name, node in vectors.items()]
@@ -94,75 +96,77 @@ def read_tensorzero_features(document: InputNode) -> list[ImportedFeature]:
         specs = tuple(replace(spec, kind=kind) for spec in _routed(node))
         found.append(ImportedFeature(_feature(name, node), node, specs, TENSORZERO))
     if not found:
-        document.report("wrong", "has neither a function nor a model.")
+        document.report_finding("wrong", "has neither a function nor a model.")
     return found
 
 
-def _entries(node: InputNode | None) -> dict[str, InputNode]:
-    return node.entries() if node is not None and node.value is not None else {}
+def _entries(node: ConfigNode | None) -> dict[str, ConfigNode]:
+    return node.read_entries() if node is not None and node.value is not None else {}
 
 
-def _feature(name: str, node: InputNode) -> str:
+def _feature(name: str, node: ConfigNode) -> str:
     feature = to_feature_name(name)
     if feature != name:
-        node.report("changed", f"is the feature {feature} here: that is what get_llm must be given.")
+        node.report_finding("changed", f"is the feature {feature} here: that is what get_llm must be given.")
     return feature
 
 
 # Functions --------------------------------------------------------------------------------------------------------
 
 
-def _function(name: str, node: InputNode, models: Mapping[str, InputNode], used: set[str]) -> ImportedFeature:
-    entries = node.entries()
+def _function(
+    name: str, node: ConfigNode, models: Mapping[str, ConfigNode], used: set[str]
+) -> ImportedFeature:
+    entries = node.read_entries()
     kind, tools = none_if_null(entries.pop("type", None)), none_if_null(entries.pop("tools", None))
     trial = _entries(entries.pop("experimentation", None))
     listed = _entries(entries.pop("variants", None))
     for key, other in entries.items():
-        other.report("dropped", _TOLD.get(key, _IN_CODE))
+        other.report_finding("dropped", _TOLD.get(key, _IN_CODE))
     if not listed:
-        node.report("wrong", "has no variant, which says the model.")
-    variants = [_variant(each, one.with_own_report(), models, used) for each, one in listed.items()]
+        node.report_finding("wrong", "has no variant, which says the model.")
+    variants = [_variant(each, node.with_subreport(), models, used) for each, node in listed.items()]
     feature = _feature(name, node)
     needs = (("structured_output",) if kind and kind.value == "json" else ()) + (("tools",) if tools else ())
     specs = _chosen(feature, [each for each in variants if each.specs], trial)
     return ImportedFeature(feature, node, specs, TENSORZERO, needs=needs)
 
 
-def _variant(name: str, node: InputNode, models: Mapping[str, InputNode], used: set[str]) -> _Variant:
-    entries = node.entries()
+def _variant(name: str, node: ConfigNode, models: Mapping[str, ConfigNode], used: set[str]) -> _Variant:
+    entries = node.read_entries()
     kind, weight = none_if_null(entries.pop("type", None)), none_if_null(entries.pop("weight", None))
     model = none_if_null(entries.pop("model", None))
     if kind is not None and str(kind.value) not in {"chat_completion", "experimental_chain_of_thought"}:
-        node.report(
+        node.report_finding(
             "wrong",
             f"is of the type {quote_for_report(str(kind.value))}, and one call is made here. Take it out, or ask in product code.",
         )
         return _Variant(name, node, (), None)
-    if model is None or (text := model.text()) is None:
-        node.report("wrong", "names no model.")
+    if model is None or (text := model.read_text()) is None:
+        node.report_finding("wrong", "names no model.")
         return _Variant(name, node, (), None)
     used.add(text)
     specs = _of_model(text, model, node, models)
     return _Variant(name, node, tuple(_set(specs, entries)), _share(weight) if weight else None)
 
 
-def _share(weight: InputNode) -> float | None:
+def _share(weight: ConfigNode) -> float | None:
     """The relative frequency in ``weight``; None, with a finding, if it is no number."""
     share = weight.value
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < _LARGEST:
-        weight.report("wrong", "must be a number from 0.")
+        weight.report_finding("wrong", "must be a number from 0.")
         return None
     return float(share)
 
 
-def _set(specs: Iterable[ModelSpec], entries: dict[str, InputNode]) -> Iterable[ModelSpec]:
+def _set(specs: Iterable[ModelSpec], entries: dict[str, ConfigNode]) -> Iterable[ModelSpec]:
     """``specs`` with the variant's own settings, which override those of the providers."""
     retries = _entries(entries.pop("retries", None))
     clocks = _clocks(_entries(entries.pop("timeouts", None)))
     again = none_if_null(retries.get("num_retries"))
     params = {_SETTINGS[key]: entries.pop(key) for key in [key for key in entries if key in _SETTINGS]}
     for key, node in entries.items():
-        node.report("dropped", _TOLD.get(key, _IN_CODE))
+        node.report_finding("dropped", _TOLD.get(key, _IN_CODE))
     for spec in specs:
         yield replace(
             spec,
@@ -173,18 +177,18 @@ def _set(specs: Iterable[ModelSpec], entries: dict[str, InputNode]) -> Iterable[
         )
 
 
-def _clocks(timeouts: dict[str, InputNode]) -> dict[str, InputNode]:
+def _clocks(timeouts: dict[str, ConfigNode]) -> dict[str, ConfigNode]:
     """TensorZero's milliseconds in seconds."""
     whole = _entries(timeouts.get("non_streaming")).get("total_ms")
     first = _entries(timeouts.get("streaming")).get("ttft_ms")
     return {
-        name: InputNode(node.value / _MILLISECONDS, node.path, node.findings)
+        name: ConfigNode(node.value / _MILLISECONDS, node.path, node.findings)
         for name, node in (("timeout", whole), ("first_chunk", first))
         if node is not None and isinstance(node.value, int | float) and not isinstance(node.value, bool)
     }
 
 
-def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, InputNode]) -> tuple[ModelSpec, ...]:
+def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, ConfigNode]) -> tuple[ModelSpec, ...]:
     """The variants' models: first those among which one is chosen, then the fallbacks."""
     shares = _shares(variants, trial)
     among = [each for each in variants if shares.get(each.name)]
@@ -202,43 +206,45 @@ def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, InputNod
     return (*chosen, *behind)
 
 
-def _shares(variants: Iterable[_Variant], trial: Mapping[str, InputNode]) -> dict[str, float]:
+def _shares(variants: Iterable[_Variant], trial: Mapping[str, ConfigNode]) -> dict[str, float]:
     """The relative frequency of each variant."""
     listed = none_if_null(trial.get("candidate_variants"))
     kind = none_if_null(trial.get("type"))
     if kind is not None and str(kind.value) in {"adaptive", "track_and_stop"}:
-        kind.report(
+        kind.report_finding(
             "changed", "is a choice in equal shares here. See `split` and `stop` in docs/reference/table.md."
         )
     if listed is None:
         return {each.name: each.weight for each in variants if each.weight}
     if isinstance(listed.value, Mapping):
-        shares = {name: _share(node) for name, node in listed.entries().items()}
+        shares = {name: _share(node) for name, node in listed.read_entries().items()}
         return {name: share for name, share in shares.items() if share}
-    return {str(name.value): 1.0 for name in listed.elements()}
+    return {str(name.value): 1.0 for name in listed.read_elements()}
 
 
-def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, InputNode]) -> list[_Variant]:
+def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, ConfigNode]) -> list[_Variant]:
     """The variants that are tried after the chosen ones have failed: the named ones in order; else all others."""
     by_name = {each.name: each for each in variants}
     listed = none_if_null(trial.get("fallback_variants"))
     if listed is None:
         return [each for each in by_name.values() if each.weight is None] if not trial else []
-    return [by_name[text] for node in listed.elements() if (text := node.text()) in by_name and text]
+    return [
+        by_name[text] for node in listed.read_elements() if (text := node.read_text()) in by_name and text
+    ]
 
 
 # Models -----------------------------------------------------------------------------------------------------------
 
 
 def _of_model(
-    name: str, place: InputNode, spec_place: InputNode, models: Mapping[str, InputNode]
+    name: str, place: ConfigNode, spec_place: ConfigNode, models: Mapping[str, ConfigNode]
 ) -> list[ModelSpec]:
     """The models behind a name: a model of the file, or ``provider::model``."""
     if name in models:
         return _routed(models[name])
     provider, mark, model = name.partition("::")
     if not mark:
-        place.report(
+        place.report_finding(
             "wrong", f"there is no model {quote_for_report(name)}. {did_you_mean(name, models)}".rstrip()
         )
         return []
@@ -247,44 +253,46 @@ def _of_model(
         ModelSpec(
             spec_place,
             {},
-            name=InputNode(written, place.path, spec_place.findings),
+            name=ConfigNode(written, place.path, spec_place.findings),
             api_key=_usual_key(provider, place),
         )
     ]
 
 
-def _usual_key(provider: str, place: InputNode) -> InputNode | None:
+def _usual_key(provider: str, place: ConfigNode) -> ConfigNode | None:
     """The variable in which TensorZero looks for a provider's key, where it differs from ours."""
     if provider == "google_ai_studio_gemini":
-        return InputNode("os.environ/GOOGLE_AI_STUDIO_API_KEY", place.path, place.findings)
+        return ConfigNode("os.environ/GOOGLE_AI_STUDIO_API_KEY", place.path, place.findings)
     return None
 
 
-def _routed(node: InputNode) -> list[ModelSpec]:
+def _routed(node: ConfigNode) -> list[ModelSpec]:
     """The providers of a model, in the order of its routing."""
-    entries = node.entries()
+    entries = node.read_entries()
     listed, named = none_if_null(entries.pop("routing", None)), _entries(entries.pop("providers", None))
     for key, other in entries.items():
         if key != "timeouts":
-            other.report("dropped", _TOLD.get(key, "is not imported: a table has nothing of the kind."))
+            other.report_finding(
+                "dropped", _TOLD.get(key, "is not imported: a table has nothing of the kind.")
+            )
     specs: list[ModelSpec] = []
-    for name in listed.elements() if listed else ():
-        text = name.text() or ""
+    for name in listed.read_elements() if listed else ():
+        text = name.read_text() or ""
         if text in named:
             specs.append(_provider(named[text]))
         else:
-            name.report(
+            name.report_finding(
                 "wrong",
                 f"there is no provider {quote_for_report(text)} of this model. {did_you_mean(text, named)}".rstrip(),
             )
     if not specs:
-        node.report("wrong", "names no provider in its routing.")
+        node.report_finding("wrong", "names no provider in its routing.")
     return specs
 
 
-def _provider(node: InputNode) -> ModelSpec:
-    place = node.with_own_report()
-    entries = place.entries()
+def _provider(node: ConfigNode) -> ModelSpec:
+    place = node.with_subreport()
+    entries = place.read_entries()
     kind = none_if_null(entries.pop("type", None))
     provider = str(kind.value) if kind else ""
     model = (
@@ -299,15 +307,15 @@ def _provider(node: InputNode) -> ModelSpec:
     )
     key = _key(none_if_null(entries.pop("api_key_location", None)), provider, place)
     for other, value in entries.items():
-        value.report("dropped", _TOLD.get(other, "is not imported: a table has nothing of the kind."))
+        value.report_finding("dropped", _TOLD.get(other, "is not imported: a table has nothing of the kind."))
     written = f"{_PROVIDERS.get(provider, provider)}/{model.value if model else 'MODEL'}"
     return ModelSpec(
         place,
         {},
-        name=InputNode(written, place.path, place.findings),
+        name=ConfigNode(written, place.path, place.findings),
         api_base=base,
         api_key=key,
-        responses_api=InputNode(value=True, path=place.path, findings=place.findings)
+        responses_api=ConfigNode(value=True, path=place.path, findings=place.findings)
         if api and api.value == "responses"
         else None,
         timeout=clocks.get("timeout"),
@@ -315,21 +323,21 @@ def _provider(node: InputNode) -> ModelSpec:
     )
 
 
-def _key(location: InputNode | None, provider: str, place: InputNode) -> InputNode | None:
+def _key(location: ConfigNode | None, provider: str, place: ConfigNode) -> ConfigNode | None:
     """The source of a key, in LiteLLM's notation."""
     if location is not None and isinstance(location.value, Mapping):
-        location = none_if_null(location.entries().get("default"))
-    if location is None or (text := location.text()) is None:
+        location = none_if_null(location.read_entries().get("default"))
+    if location is None or (text := location.read_text()) is None:
         return _usual_key(provider, place)
     source, _, name = text.partition("::")
     if source == "env":
-        return InputNode(f"os.environ/{name}", location.path, location.findings)
+        return ConfigNode(f"os.environ/{name}", location.path, location.findings)
     if source == "none":
-        return InputNode("none", location.path, location.findings)
+        return ConfigNode("none", location.path, location.findings)
     if source == "dynamic":
-        location.report(
+        location.report_finding(
             "changed", "comes with each call: `Caller(keys={…})` brings it. The house's stands in a variable."
         )
         return None
-    location.report("todo", f"keys stand in variables here: {quote_for_report(source)} is not read.")
+    location.report_finding("todo", f"keys stand in variables here: {quote_for_report(source)} is not read.")
     return None

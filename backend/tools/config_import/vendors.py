@@ -118,7 +118,7 @@ def advice_for_provider(provider: str, model: str) -> str:
 def find_vendor_by_address(provider: str, address: str | None) -> str:
     """Find the vendor to which ``address`` belongs, if ``provider`` is a name for any server with OpenAI's API.
 
-    Returns ``provider`` itself if it names a certain vendor, or if no vendor has this address.
+    Returns ``provider`` itself if it names one vendor, or if no known vendor has the address.
     """
     if provider not in _ANYONES or address is None:
         return provider

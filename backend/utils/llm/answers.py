@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .receipt import Receipt
     from .structured import AnswerSchema
 
-    Labels = Callable[[dict[str, Any]], dict[str, Any]]
+    MetadataRedactor = Callable[[dict[str, Any]], dict[str, Any]]
 
 _LABELS = frozenset(
     {"finish_reason", "model_name", OTHERS_KEY, "safety_ratings", "service_tier", "system_fingerprint"}
@@ -29,12 +29,12 @@ _LABELS = frozenset(
 """The keys of names in an answer's metadata. All other values there are contents of the answer, or ids."""
 
 
-def redact_metadata(message: AIMessage, redact: Labels) -> None:
-    """Redact, in place, the names in the metadata of ``message``, such as the model and the finish reason.
+def redact_metadata(message: AIMessage, redact: MetadataRedactor) -> None:
+    """Redact, in place, short values in the metadata of ``message``, such as model name and finish reason.
 
     Args:
         message: The provider's answer; its ``response_metadata`` is changed.
-        redact: Gets the names as a dictionary, and returns them without API keys and cut to a safe length.
+        redact: Takes these values by key, and returns them without API keys and cut to a safe length.
     """
     metadata = message.response_metadata
     if labels := {name: metadata[name] for name in _LABELS & metadata.keys()}:
@@ -70,8 +70,7 @@ def validate_answer(
 ) -> AIMessage:
     """Validate a complete answer and return it; with a ``schema``, with the parsed object.
 
-    The object is in the returned message's ``additional_kwargs``. An answer that calls one of ``tools`` has
-    no object.
+    The object is put into ``additional_kwargs``. An answer that calls one of ``tools`` has no object.
 
     Args:
         message: A complete answer.
@@ -79,8 +78,8 @@ def validate_answer(
         tools: The application's tools, which the model may call instead of answering.
 
     Raises:
-        BadAnswer: The answer is a refusal, is empty, does not fit ``schema``, ended for a bad or an unknown
-            reason, or was cut off: within a tool call, or anywhere if there is a ``schema``.
+        BadAnswer: The answer is a refusal, is empty, does not fit ``schema``, has a bad or unknown finish
+            reason, or was cut off. Free text that was cut off is accepted, unless a tool call is incomplete.
     """
     if is_refusal(message):
         raise BadAnswer(FailureCategory.REFUSAL)
@@ -164,7 +163,7 @@ def _arguments(message: AIMessage) -> Iterator[str]:
 
 
 def make_chat_result(message: AIMessage, receipt: Receipt) -> ChatResult:
-    """Make LangChain's `ChatResult` of an answer, with ``receipt`` in its metadata and in open `receipts`."""
+    """Make LangChain's `ChatResult` for an answer; adds ``receipt`` to it and to open `receipts` blocks."""
     message.response_metadata = {**message.response_metadata, RECEIPT_KEY: collect_receipt(receipt)}
     return ChatResult(generations=[ChatGeneration(message=message)])
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .structured_model import StructuredAnswer
 
-Method = Literal["json_schema", "function_calling", "json_mode"]
+StructuredOutputMethod = Literal["json_schema", "function_calling", "json_mode"]
 T = TypeVar("T")
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
 _CALL_SETTINGS = frozenset(
@@ -46,7 +46,7 @@ _CALL_SETTINGS = frozenset(
 
 
 class BindableChatModel(BaseChatModel, ABC):
-    """Base class of chat models: tools and schemas are bound in one form, whichever provider serves them."""
+    """Base class of chat models whose bound tools and schemas do not depend on the provider of a call."""
 
     @abstractmethod
     def _bound_to_its_caller(self) -> BindableChatModel:
@@ -62,7 +62,7 @@ class BindableChatModel(BaseChatModel, ABC):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Return the model with tools that it may call. They are converted to a provider's format at each call.
+        """Return the model with tools that it may call. Each call converts them to its provider's format.
 
         Args:
             tools: Functions, tools, pydantic classes or JSON Schemas.
@@ -93,7 +93,7 @@ class BindableChatModel(BaseChatModel, ABC):
         schema: type[T],
         *,
         include_raw: Literal[False] = ...,
-        method: Method = ...,
+        method: StructuredOutputMethod = ...,
         strict: bool | None = ...,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, T]: ...
@@ -103,7 +103,7 @@ class BindableChatModel(BaseChatModel, ABC):
         schema: dict[str, Any],
         *,
         include_raw: Literal[False] = ...,
-        method: Method = ...,
+        method: StructuredOutputMethod = ...,
         strict: bool | None = ...,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
@@ -113,7 +113,7 @@ class BindableChatModel(BaseChatModel, ABC):
         schema: type[T],
         *,
         include_raw: Literal[True],
-        method: Method = ...,
+        method: StructuredOutputMethod = ...,
         strict: bool | None = ...,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, StructuredAnswer[T]]: ...
@@ -123,7 +123,7 @@ class BindableChatModel(BaseChatModel, ABC):
         schema: dict[str, Any],
         *,
         include_raw: Literal[True],
-        method: Method = ...,
+        method: StructuredOutputMethod = ...,
         strict: bool | None = ...,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, StructuredAnswer[dict[str, Any]]]: ...
@@ -133,7 +133,7 @@ class BindableChatModel(BaseChatModel, ABC):
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = ...,
-        method: Method = ...,
+        method: StructuredOutputMethod = ...,
         strict: bool | None = ...,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]: ...
@@ -143,7 +143,7 @@ class BindableChatModel(BaseChatModel, ABC):
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = False,
-        method: Method = "json_schema",
+        method: StructuredOutputMethod = "json_schema",
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
@@ -157,9 +157,8 @@ class BindableChatModel(BaseChatModel, ABC):
                 gives the same as ``json_schema``: the adapter of each API chooses how to ask for the schema.
             strict: Whether the endpoint should enforce the schema; by default True for types, False for JSON
                 Schemas.
-            kwargs: Options for these calls, as for `invoke`; and ``accept``, a further test of the object: a
-                callable that rejects the object by returning False or raising ``ValueError``. Only `ainvoke` and
-                `astream` take asynchronous tests.
+            kwargs: Options for these calls, as for `invoke`. A callable ``accept`` may reject the object: it
+                returns False or raises ``ValueError``. It may be async if `ainvoke` or `astream` is used.
         """
         wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
@@ -222,7 +221,7 @@ def parse_options(kwargs: Mapping[str, Any], feature: str) -> Options:
     try:
         return Options.model_validate(settings)
     except ValidationError as error:
-        faults = {str(one["loc"][0]): one["msg"] for one in error.errors()}
+        faults = {str(details["loc"][0]): details["msg"] for details in error.errors()}
         faults |= {"n": "A call has one answer; use batch for another"} if "n" in faults else {}
         wrong = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
         known = ", ".join(sorted({*Options.model_fields, *_CALL_SETTINGS}))
@@ -240,7 +239,7 @@ def _tools(tools: Sequence[ToolLike]) -> tuple[dict[str, Any], ...]:
     """``tools`` in OpenAI's form, into which `bind_tools` has converted them."""
     if isinstance(tools, str | dict) or not isinstance(tools, Iterable):
         raise TypeError(f"tools= takes a list of tools, not {type(tools).__name__}")
-    return tuple(one if _is_formatted(one) else _formatted(one, strict=None) for one in tools)
+    return tuple(tool if _is_formatted(tool) else _formatted(tool, strict=None) for tool in tools)
 
 
 def _is_formatted(tool: ToolLike) -> TypeGuard[dict[str, Any]]:

@@ -46,9 +46,9 @@ class BudgetRow(BaseModel):
     """A budget, as written in the table.
 
     Attributes:
-        per: Whose spending one counter counts: that of a feature, a tenant, a user, or an owner of API keys
-            (``house``, the operator, or ``user``, all users).
-        usd: The cap in US dollars; either this or ``tokens`` is set.
+        per: What has a counter of its own: each feature, tenant or user; or, for ``owner``, all keys of the
+            operator together, and all keys of users together.
+        usd: The cap in US dollars; either ``usd`` or ``tokens`` is set.
         tokens: The cap in tokens, prompt and answer together.
         period: When the counters are reset: every day or month, in UTC, or never (``total``).
         warn_at: The used share of the cap, 0 to 1, from which the log and the receipts have a warning.
@@ -89,8 +89,8 @@ class Budget:
 
     Attributes:
         per: As in `BudgetRow`; or ``token`` for a budget that a caller brings, such as that of an access
-            token. It has a single counter, under the name of the budget.
-        unit: The unit of its counters: dollars or tokens.
+            token. A budget per ``token`` has a single counter.
+        unit: Whether the budget is in dollars or in tokens.
         cap: The most that may be used, in pico-dollars or in tokens.
         layer: The configuration layer that the budget comes from.
     """
@@ -127,14 +127,14 @@ class Budget:
     def spending_ceiling(self, *, is_stepped_down: bool) -> int:
         """The amount up to which a call may fill a counter of the budget, in pico-dollars or tokens.
 
-        It is the cap if the call uses a cheaper profile already (``is_stepped_down``), or if the budget has no
-        ``step_down_at``; otherwise the share ``step_down_at`` of the cap.
+        The cap, if ``is_stepped_down`` (the call uses a cheaper profile already) or without ``step_down_at``;
+        otherwise the share ``step_down_at`` of the cap.
         """
         is_limited = self.step_down_at is not None and not is_stepped_down
         return int(self.cap * Decimal(str(self.step_down_at))) if is_limited else self.cap
 
-    def window(self, subject: str, now: datetime) -> BudgetWindow:
-        """Identify the counter for ``subject``, such as a user or a feature, on the day or in the month of ``now``."""
+    def window_for(self, subject: str, now: datetime) -> BudgetWindow:
+        """Identify the counter for ``subject``, such as a user or a feature, in the period that contains ``now``."""
         return BudgetWindow(self.name, self.per, subject, format_period(self.period, now))
 
     def format_amount(self, amount: int) -> str:
@@ -148,7 +148,7 @@ class Budget:
         return amount if self.unit == "tokens" else f"{(Decimal(amount) / PICO).normalize():f}"
 
     @property
-    def sort_key(self) -> tuple[int, str]:
+    def lock_order_key(self) -> tuple[int, str]:
         """The key by which budgets are sorted, so that all requests lock their counters in the same order."""
         return PERS.index(self.per), self.name
 
@@ -169,18 +169,17 @@ class BudgetWindow(NamedTuple):
     begins: str
 
     @property
-    def sort_key(self) -> tuple[int, str, str, str]:
+    def lock_order_key(self) -> tuple[int, str, str, str]:
         """The key by which counters are sorted. All requests lock them in this order, so that none can deadlock."""
         return PERS.index(self.per), self.budget, self.subject, self.begins
 
 
-class Charge(NamedTuple):
+class BudgetCharge(NamedTuple):
     """The amount that a request reserves in one counter before it is sent.
 
     Attributes:
         amount: The most that the request could use, in pico-dollars or tokens.
-        ceiling: The amount up to which the request may fill the counter. If the cap was raised for this
-            window (`Counter.raised`), the raise is added.
+        ceiling: The total up to which the request may fill the counter, before `BudgetCounter.raised`.
     """
 
     window: BudgetWindow
@@ -188,42 +187,42 @@ class Charge(NamedTuple):
     ceiling: int
 
 
-class Counter(NamedTuple):
+class BudgetCounter(NamedTuple):
     """The amounts in one counter of a budget, in pico-dollars or tokens.
 
     Attributes:
         spent: The amount that finished requests have used.
         reserved: The amount that requests in flight have reserved.
-        raised: The amount by which the cap was raised for this window.
+        raised: The amount by which the cap was raised, in the period of this counter only.
     """
 
     spent: int = 0
     reserved: int = 0
     raised: int = 0
 
-    def can_reserve(self, charge: Charge) -> bool:
-        """Whether ``charge`` fits: spent, reserved and new amount together stay within the ceiling."""
+    def can_reserve(self, charge: BudgetCharge) -> bool:
+        """Whether ``charge`` fits: the amounts spent, reserved and charged stay within the ceiling together."""
         return self.spent + self.reserved + charge.amount <= charge.ceiling + self.raised
 
-    def can_reserve_later(self, charge: Charge) -> bool:
+    def could_reserve_when_idle(self, charge: BudgetCharge) -> bool:
         """Whether ``charge`` would fit if the requests in flight used nothing, so that a retry may succeed later."""
         return self.spent + charge.amount <= charge.ceiling + self.raised
 
     def remaining(self, cap: int) -> int:
-        """The amount of ``cap``, as raised, that is neither spent nor reserved; never below 0."""
+        """The amount of ``cap`` plus ``raised`` that is neither spent nor reserved; never below 0."""
         return max(0, cap + self.raised - self.spent - self.reserved)
 
     def used_share(self, cap: int) -> float:
-        """The share of ``cap``, as raised, that is spent or reserved: 1.0 is the whole cap, and more is possible."""
+        """The share of ``cap`` plus ``raised`` that is spent or reserved; above 1.0 if more than all is used."""
         return (self.spent + self.reserved) / (cap + self.raised or 1)
 
 
-class Balance(NamedTuple):
-    """The state of one counter of a budget. ``resets_at`` is in UTC, and None if the counter is never reset."""
+class BudgetBalance(NamedTuple):
+    """A budget, one of its counters, and when the counter is reset, in UTC (None if never)."""
 
     budget: Budget
     window: BudgetWindow
-    counter: Counter
+    counter: BudgetCounter
     resets_at: datetime | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -258,7 +257,7 @@ class Balance(NamedTuple):
         return f"budget {budget.name} of the {whose}: {left} left of {whole}{anew}"
 
 
-NOTHING: Final = Counter()
+NOTHING: Final = BudgetCounter()
 
 
 def to_pico_usd(usd: Decimal) -> int:
@@ -273,7 +272,7 @@ def format_period(period: BudgetPeriod, now: datetime) -> str:
     )
 
 
-def resets_at(period: BudgetPeriod, now: datetime) -> datetime | None:
+def next_reset_at(period: BudgetPeriod, now: datetime) -> datetime | None:
     """Compute when the next day or month begins, in UTC; None for ``total``, which is never reset."""
     if period == "total":
         return None

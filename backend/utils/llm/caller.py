@@ -6,7 +6,7 @@ for the operator of the application (``house``).
 
 A timer or a connection of an event loop holds the context in which it was made: a cancelled timer until
 it is due, a connection while it is open. So objects that outlive a call are made in a
-`context_without_caller`, else they would hold the caller's keys.
+`copy_context_without_caller`, else they would hold the caller's keys.
 """
 
 from __future__ import annotations
@@ -42,11 +42,10 @@ class OwnEndpoint(BaseModel):
     """An OpenAI-compatible server that a caller brings, with their key for it.
 
     Attributes:
-        base_url: ``https://host[:port][/path]``, on the public internet. ``http``, and private addresses, only where
-            the table's ``private_networks`` permit them, which is checked when a call is planned and again after the
-            DNS lookup.
+        base_url: ``https://host[:port][/path]`` on the public internet. The table's ``private_networks`` may
+            permit ``http`` and private addresses. Checked when a call is planned, and after the DNS lookup.
         model: The model's name at this server.
-        key: The key for this server, required. It is sent nowhere else, and the operator's key is never sent here.
+        key: The key for this server. It is sent nowhere else, and the operator's keys are never sent here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -74,17 +73,14 @@ class Caller(BaseModel):
     Attributes:
         user_id: The id of the user in the application.
         tenant_id: The user's organisation.
-        tier: The plan that they are on; routing and budgets may depend on it.
+        tier: The user's plan; routing and budgets may depend on it.
         conversation_id: The conversation that the calls belong to, so that they can stay with one endpoint.
-        keys: The user's own keys, provider to secret. Never printed, never stored. A key is printable ASCII
-            without spaces: other text cannot be sent in a header, and an HTTP library that refuses such a
-            key would show it in its error.
-        own_endpoint: A server of the user's, which takes the place of ``keys`` and serves every feature
-            except those that only the operator may serve.
-        key_policy: Whose keys may pay: the caller's own (``byok``) or the operator's (``house``). Unset, it
-            is ``byok_only`` for a caller with keys or an endpoint and ``house_only`` for a caller without;
-            ``byok_then_house`` is only ever chosen explicitly, and is ``byok_only`` for a feature whose row
-            does not say ``house_fallback``.
+        keys: The user's own API keys, by provider. They are never printed or stored, and must be printable
+            ASCII without spaces.
+        own_endpoint: The user's own server, used for every chat feature. Excludes ``keys``.
+        key_policy: Whose keys may pay: the caller's own (``byok``) or the operator's (``house``). By default
+            ``byok_only`` for a caller with keys or an endpoint, else ``house_only``. ``byok_then_house`` is
+            never a default, and means ``byok_only`` for features without ``house_fallback``.
         budgets: Budgets against which the calls count, in addition to those of the table, such as an access
             token's.
     """
@@ -137,7 +133,7 @@ class Caller(BaseModel):
 
     @property
     def effective_key_policy(self) -> KeyPolicy:
-        """The key policy in force: ``key_policy``, or its default for callers with or without keys if it is unset."""
+        """The ``key_policy``, or its default: ``byok_only`` with own keys or endpoint, else ``house_only``."""
         if self.key_policy is not None:
             return self.key_policy
         return "byok_only" if self.keys or self.own_endpoint is not None else "house_only"
@@ -159,7 +155,7 @@ class Caller(BaseModel):
 def qualify_user_id(tenant_id: str | None, user_id: str) -> str:
     """Make a user id that is unique across tenants: ``acme::ann``, or ``ann`` without a tenant.
 
-    Budgets and limits count by it. To keep ids distinct, ``%`` and ``:`` in ``tenant_id`` are
+    Budgets and limits count by this id. To keep ids distinct, ``%`` and ``:`` in ``tenant_id`` are
     percent-encoded, and without a tenant a ``user_id`` that contains ``::`` is prefixed with ``::``.
     """
     if tenant_id:
@@ -216,15 +212,15 @@ class _Carrying(Executor):
 
 
 def carrying(executor: Executor) -> Executor:
-    """Wrap ``executor`` so that calls in its threads are made for the caller who submitted the job.
+    """Wrap ``executor`` so that LLM calls in its threads are made for the caller who submitted the job.
 
     Each job runs in a copy of the submitter's context. Process pools are not supported: their jobs fail with
-    a ``TypeError``. A forked child has none of the executor's threads.
+    a ``TypeError``. The wrapper is of no use in a forked child, which has none of the executor's threads.
     """
     return _Carrying(executor)
 
 
-def context_without_caller() -> Context:
+def copy_context_without_caller() -> Context:
     """Copy the current context without its caller, for objects that outlive a call and must not hold its keys."""
     context = copy_context()
     context.run(CURRENT.set, HOUSE)
@@ -237,11 +233,10 @@ def await_without_caller(work: Awaitable[T], context: Context | None = None) -> 
 
     Args:
         work: The awaitable.
-        context: A context from `context_without_caller`, if several awaits are to share one; by default a
-            new one.
+        context: A context from `copy_context_without_caller`, for several awaits to share; None makes one.
     """
     steps: Any = work.__await__()
-    run = (context or context_without_caller()).run
+    run = (context or copy_context_without_caller()).run
     step, value = steps.send, None
     try:
         while True:

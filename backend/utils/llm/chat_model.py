@@ -1,7 +1,4 @@
-"""The chat model of a feature, which runs its calls: synchronous, asynchronous and streaming.
-
-Making the model decides nothing: route, key and endpoint are chosen when it is invoked.
-"""
+"""The chat model of a feature. Route, key and endpoint are chosen when it is invoked, not when it is made."""
 
 from __future__ import annotations
 
@@ -40,16 +37,16 @@ from .caller import CURRENT, HOUSE, Caller, current_caller
 from .errors import CallError, LLMError, MissingCallerError
 from .execution.acceptance import check_accept_signature
 from .execution.attempt import RunningAttempt
-from .execution.call import TRACING, Call, CallInput, add_call_span, trace_refused_call
-from .execution.copies import add_shadow_copies
-from .execution.hedged_request import HedgedAttempt, async_attempt_context, attempt_context
+from .execution.call import TRACING, Call, CallInput, add_call_span, record_refused_call
+from .execution.copies import add_shadow_observer
+from .execution.hedged_request import HedgedAttempt, make_async_attempt_context, make_attempt_context
 from .execution.runtime import Runtime
-from .execution.tracing import RunRecorder, add_run_recorder, has_chain_callbacks
-from .model_profile import model_profile
+from .execution.tracing import RunIdRecorder, add_run_id_recorder, has_chain_callbacks
+from .model_profile import make_model_profile
 from .needs import estimate_text_tokens, prepare_history_and_needs
 from .options import NO_OPTIONS
 from .providers import CallSettings
-from .routing.plan import plan, preferred_endpoint
+from .routing.plan import plan_route, preferred_endpoint
 from .routing.route import Needs
 
 if TYPE_CHECKING:
@@ -59,22 +56,20 @@ RunInfo(run_id=UUID(int=0))  # Pydantic puts off what it needs for that, too
 
 
 class FeatureChatModel(BindableChatModel):
-    """A LangChain chat model for one feature.
+    """A LangChain chat model for one feature of the table.
 
     Attributes:
-        feature: The feature's name in the table.
+        feature: The feature's name.
         runtime: The table, the clients and the state that its calls use.
         streaming: Stream even when invoked, for callbacks that want tokens.
-        cache_key: Names the prompt prefix that calls share, on models that can use it.
+        cache_key: Names the prompt prefix that calls share, for prompt caching where the model supports it.
         endpoint: The endpoint that is tried before those of the feature; see `get_llm`.
         fallbacks: Whether other endpoints are tried if the first fails.
-        caller: The caller of its calls; by default the caller of the context when the model is invoked, or
-            else the caller of the context in which the model was made.
-        run_recorder: Records LangChain's run of one stream. Set only on the copy of the model that serves
-            the stream.
+        caller: The caller of all calls; None uses the context's caller at each call, or else ``made_for``.
+        made_for: The caller of the context in which the model was made.
+        run_recorder: Records LangChain's run of a stream. Set only on the copy that serves the stream.
         output_version: LangChain's ``output_version``; the environment variable for it is ignored.
-        cache: Always off: LangChain's cache does not know callers, and its answers would carry another
-            call's receipt.
+        cache: Always off: LangChain's cache would give one caller's answer and receipt to another.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -91,7 +86,7 @@ class FeatureChatModel(BindableChatModel):
     output_version: str | None = None
     cache: BaseCache | bool | None = False
     made_for: Caller = Field(default_factory=current_caller, exclude=True, repr=False)
-    run_recorder: RunRecorder | None = Field(default=None, exclude=True, repr=False)
+    run_recorder: RunIdRecorder | None = Field(default=None, exclude=True, repr=False)
 
     @property
     @override
@@ -125,15 +120,13 @@ class FeatureChatModel(BindableChatModel):
     @property  # type: ignore[misc]
     @override
     def profile(self) -> ModelProfile | None:  # type: ignore[override] # a field, which would know one table, one caller
-        """LangChain's model profile: the abilities that are common to all endpoints that may serve the caller now.
-
-        None if no endpoint may serve. Agents read it to decide how to ask for a schema and when to summarise a
-        history.
-        """
+        """LangChain's model profile: what all endpoints that may serve the caller can do; None without endpoints."""
         runtime = self.runtime
         snapshot, today = runtime.table.snapshot, runtime.time.now().date()
-        route = plan(snapshot, self.feature, self._caller(), Needs(), today=today, health=runtime.health)
-        return model_profile(route)
+        route = plan_route(
+            snapshot, self.feature, self._caller(), Needs(), today=today, health=runtime.health
+        )
+        return make_model_profile(route)
 
     # As values -----------------------------------------------------------------------------------------------------
 
@@ -155,7 +148,7 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def to_json(self) -> SerializedNotImplemented:
-        """Describe the model for callbacks. Replaces LangChain's method, which is slow and swallows exceptions."""
+        """Describe the model for callbacks, faster than LangChain's method, which also swallows exceptions."""
         kind = type(self)
         place = [*kind.__module__.split("."), kind.__name__]
         return {
@@ -195,8 +188,8 @@ class FeatureChatModel(BindableChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        """Stream the answer in chunks, for the caller that is current now, wherever the chunks are read."""
-        config, recorder = add_run_recorder(config)
+        """Stream the answer in chunks, for the caller of this context, even if chunks are read in another context."""
+        config, recorder = add_run_id_recorder(config)
         return super(FeatureChatModel, self._with(caller=self._caller(), run_recorder=recorder)).stream(
             input, config, stop=stop, **kwargs
         )
@@ -210,18 +203,14 @@ class FeatureChatModel(BindableChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """Stream the answer in chunks, asynchronously, for the caller that is current now, as `stream` does."""
-        config, recorder = add_run_recorder(config)
+        """Stream the answer in chunks without blocking the event loop; otherwise as `stream`."""
+        config, recorder = add_run_id_recorder(config)
         return super(FeatureChatModel, self._with(caller=self._caller(), run_recorder=recorder)).astream(
             input, config, stop=stop, **kwargs
         )
 
     def with_caller(self, caller: Caller | None, default_caller: Caller) -> FeatureChatModel:
-        """Return a copy of the model that makes its calls for ``caller``.
-
-        If ``caller`` is None, calls are made for the caller of their context, or for ``default_caller`` if there
-        is none.
-        """
+        """Return a copy that calls for ``caller``; None is the context's caller, or else ``default_caller``."""
         return self._with(caller=caller, made_for=default_caller)
 
     @override
@@ -314,7 +303,7 @@ class FeatureChatModel(BindableChatModel):
                 raise
 
     def _recorded_run(self) -> CallbackManager | None:
-        return self.run_recorder.make_callback_manager() if self.run_recorder is not None else None
+        return self.run_recorder.make_child_run_manager() if self.run_recorder is not None else None
 
     # The call ------------------------------------------------------------------------------------------------------
 
@@ -349,7 +338,7 @@ class FeatureChatModel(BindableChatModel):
 
 
 def plan_call(feature: str, runtime: Runtime, caller: Caller, question: CallInput, needs: Needs) -> Call:
-    """Plan a call of ``feature`` by ``caller``: choose the endpoints that may serve it. Nothing is sent yet.
+    """Choose the endpoints that may serve a call of ``feature`` by ``caller``. Nothing is sent yet.
 
     Raises:
         LLMError: A caller is required and none is set, or no endpoint may serve the call.
@@ -358,16 +347,16 @@ def plan_call(feature: str, runtime: Runtime, caller: Caller, question: CallInpu
         raise MissingCallerError(feature)
     snapshot, today = runtime.table.snapshot, runtime.time.now().date()
     health, call_id = runtime.health, question.ask.call_id or str(uuid7())
-    route = plan(snapshot, feature, caller, needs, today=today, health=health, call_id=call_id)
+    route = plan_route(snapshot, feature, caller, needs, today=today, health=health, call_id=call_id)
     if route.feature.split:
         health.traffic.mark_call_planned()
     try:
         call = Call(runtime, snapshot, route, question)
     except LLMError as error:
         if TRACING in modules:
-            trace_refused_call(runtime, route, error)
+            record_refused_call(runtime, route, error)
         raise
-    call = add_shadow_copies(call) if route.feature.shadow else call
+    call = add_shadow_observer(call) if route.feature.shadow else call
     return add_call_span(call) if TRACING in modules else call
 
 
@@ -377,7 +366,7 @@ def _attempt(
     """The next request as a context manager; hedged if it may be, and traced if callbacks want to see it."""
     step = call.next_try()
     if call.hedges or (run is not None and run.inheritable_handlers and has_chain_callbacks(run)):
-        return attempt_context(call, step, run, streams=streams)
+        return make_attempt_context(call, step, run, streams=streams)
     return RunningAttempt(call, step)
 
 
@@ -387,15 +376,14 @@ async def _aattempt(
     """See `_attempt`."""
     step = await call.anext_try()
     if call.hedges or (run is not None and run.inheritable_handlers and has_chain_callbacks(run)):
-        return async_attempt_context(call, step, run, streams=streams)
+        return make_async_attempt_context(call, step, run, streams=streams)
     return RunningAttempt(call, step)
 
 
 def run_call(call: Call, run_manager: Any = None) -> ChatResult:
-    """Send the requests of ``call`` until one is answered, with retries and fallbacks, and return the answer.
+    """Send the requests of ``call``, with retries and fallbacks, and return the first answer, with its receipt.
 
-    The answer has its receipt. Blocks the thread. ``run_manager`` is LangChain's, for callbacks; None calls
-    none.
+    Blocks the thread. ``run_manager`` is LangChain's manager of callbacks; None calls no callbacks.
 
     Raises:
         LLMError: No attempt succeeded, or no further attempt was allowed.
@@ -417,7 +405,7 @@ def run_call(call: Call, run_manager: Any = None) -> ChatResult:
 
 
 async def arun_call(call: Call, run_manager: Any = None) -> ChatResult:
-    """Send the requests of ``call`` until one is answered, and return the answer; `run_call` for an event loop."""
+    """Like `run_call`, without blocking the event loop."""
     with call.span:
         try:
             while True:

@@ -17,7 +17,7 @@ from .clock import Time
 from .errors import UnknownEndpointError
 from .forks import ForkSafe, delay_forks
 from .inspection import PatchbayInspection
-from .model_config import Problems, Table, did_you_mean
+from .model_config import Table, TableProblems, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .execution.runtime import Runtime
     from .ledger.sinks import LedgerSink
     from .ledger.texts import TextSink
-    from .model_config import Snapshot
+    from .model_config import TableSnapshot
     from .receipt import Attempt
     from .routing.route import Needs, Route
     from .routing.selector import Selector
@@ -52,26 +52,21 @@ class Patchbay(PatchbayInspection, ForkSafe):
 
     Args:
         table: The table; by default the file that ``LLM_CONFIG`` names, or ``llm.toml``.
-        live: Finds the addresses of providers that are known only while they run, by provider name: of
-            embedded providers, and in tests of any.
+        live: Finds the addresses of providers that are known only while they run, by provider name.
         time: Clocks, sleep and random numbers; by default the real ones.
-        health: The state of endpoints and limits; by default kept in this process.
+        health: The state of endpoints and limits; by default in this process or the table's state server.
         budgets: The store of budget counters; by default in this process.
-        observer: Called with the route and the record of every attempt; None calls nobody. Its exceptions
-            are only logged.
-        ledger: Stores the record of every attempt before its answer is returned; None stores none. Its
-            exceptions are only logged.
-        ledger_secret: 16 to 64 bytes that never change, to hash keys with for the ledger. Without it the
-            ledger only names stored keys of users.
-        texts: Stores the prompts and answers of features whose row has ``keep_text_days``. Without it no
-            text is kept.
+        observer: Called with the route and the record of every attempt. Exceptions are only logged.
+        ledger: Stores the record of every attempt before the answer is returned. Exceptions are only logged.
+        ledger_secret: 16 to 64 bytes that never change, to hash API keys for the ledger. Without it the
+            ledger identifies only stored keys of users.
+        texts: Stores prompts and answers of features whose row has ``keep_text_days``; None stores none.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
         require_caller: Whether to refuse calls without a caller; by default the operator pays for them.
 
     Raises:
         ValueError: ``ledger_secret`` is shorter than 16 bytes or longer than 64.
-        ConfigError: The default table is wrong, or names a selector that is not among ``selectors``; a later
-            table that names such a selector is refused, too.
+        ConfigError: The table is wrong, or names a selector that is not among ``selectors``.
         TypeError: The observer, or a selector, cannot be called.
     """
 
@@ -95,7 +90,7 @@ class Patchbay(PatchbayInspection, ForkSafe):
         for name, called in {"observer": observer, **self._selectors}.items():
             if not (called is None or callable(called)):
                 raise TypeError(f"{name} is called: it must be callable, not {type(called).__name__}")
-        self.table.add_check(self._missing_selectors)
+        self.table.add_snapshot_check(self._missing_selectors)
         self._time = time or Time()
         self._health = health
         self._budgets = budgets
@@ -119,10 +114,7 @@ class Patchbay(PatchbayInspection, ForkSafe):
     @property
     @override
     def health(self) -> HealthTracker:
-        """The health of endpoints and keys, such as cooldowns, and how full the rate limits are.
-
-        Made on first use; calls and `explain` share it.
-        """
+        """The health of endpoints and keys, such as cooldowns, and the use of rate limits. Made on first use."""
         return self._make_health() if self._health is None else self._health
 
     @property
@@ -153,9 +145,9 @@ class Patchbay(PatchbayInspection, ForkSafe):
                 if server is None:
                     self._health = HealthTracker(time.clock, TrafficState(time.clock, time.now, time.random))
                 else:
-                    from .state.shared.composition import connect_shared_health
+                    from .state.shared.composition import connect_shared_health_tracker
 
-                    self._health = connect_shared_health(server.url, server.secret, time)
+                    self._health = connect_shared_health_tracker(server.url, server.secret, time)
             return self._health
 
     @delay_forks()
@@ -201,23 +193,22 @@ class Patchbay(PatchbayInspection, ForkSafe):
 
     def get_embeddings(self, feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
         """The embeddings of ``feature``. See `get_embeddings` of this module."""
-        from .embeddings import FeatureEmbeddings, not_embeddings_error_text
+        from .embeddings import FeatureEmbeddings, format_no_embeddings_error
 
         if self.table.snapshot.features[feature].embedding is None:
-            raise ValueError(not_embeddings_error_text(feature))
+            raise ValueError(format_no_embeddings_error(feature))
         return FeatureEmbeddings(feature, self.runtime, caller and ensure_caller(caller), current_caller())
 
     def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
         """Record a score from 0 to 1 for the answer of ``receipt``. See `rate` of this module."""
-        from .routing.scores import add_score
+        from .routing.scores import record_score
 
-        return add_score(self.table.snapshot, self.health.traffic, receipt, score)
+        return record_score(self.table.snapshot, self.health.traffic, receipt, score)
 
     def warm_up(self) -> None:
-        """Import the packages that the first calls need, and build the clients of all endpoints in all chains.
+        """Import the packages that the first calls need, and build the clients of all endpoints. Nothing is sent.
 
-        Takes about two seconds of CPU in a fresh process: run it in a thread while a server starts. Nothing is sent.
-        A client that cannot be built is logged, and its calls raise the error.
+        Takes about two seconds of CPU in a fresh process: run it in a thread. Failures are only logged.
         """
         self._import_models()
         self.runtime.warm_up()
@@ -231,10 +222,7 @@ class Patchbay(PatchbayInspection, ForkSafe):
             self._runtime.transport.pools.close()
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop and of synchronous calls as soon as they are idle.
-
-        Does not wait for calls in flight: they are answered as long as their event loop runs.
-        """
+        """Close the connections of this event loop and of synchronous calls once idle; calls in flight go on."""
         import asyncio
 
         if self._health is not None:
@@ -283,9 +271,9 @@ class Patchbay(PatchbayInspection, ForkSafe):
             self._models.clear()
         return self._models.setdefault(key, model)
 
-    def _missing_selectors(self, snapshot: Snapshot) -> tuple[str, ...]:
-        found = Problems()
-        for name, path in snapshot.selectors.items():
+    def _missing_selectors(self, snapshot: TableSnapshot) -> tuple[str, ...]:
+        found = TableProblems()
+        for name, path in snapshot.custom_selector_paths.items():
             if name not in self._selectors:
                 rule = "the application registers no such selector"
                 fix = did_you_mean(name, self._selectors) or "Give it to Patchbay(selectors={…})."
@@ -331,7 +319,7 @@ _in_force = _InForce()
 
 @contextmanager
 def use(patchbay: Patchbay) -> Iterator[Patchbay]:
-    """Make ``patchbay`` the default of this module's functions, in the whole process, until the block ends."""
+    """Within the block, make ``patchbay`` the default of this module's functions, in the whole process."""
     before = _in_force.swap(patchbay)
     try:
         yield patchbay
@@ -353,10 +341,9 @@ def get_llm(
     Args:
         feature: A name in the table, such as ``conv_action_items``.
         streaming: Stream even when invoked, for callbacks that want tokens.
-        cache_key: Names the prompt prefix that calls share, on models that can use it.
+        cache_key: Names the prompt prefix that calls share, for prompt caching where the model supports it.
         caller: The caller of its calls; by default the caller of the context when the model is invoked.
-        endpoint: An endpoint of the table, ``provider:model``, that is tried before those of the feature, if the caller
-            may use it.
+        endpoint: A ``provider:model`` of the table that is tried first, if the caller may use it.
         fallbacks: Whether other endpoints are tried if the first one fails or may not serve.
 
     Raises:
@@ -377,9 +364,7 @@ def get_llm(
 def get_embeddings(feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
     """The embeddings of a feature: LangChain's `Embeddings`, with keys, limits and fallbacks as in chat models.
 
-    Args:
-        feature: A name in the table whose row says ``embedding``.
-        caller: The caller of its calls; by default the caller of the context at each call.
+    The feature's row must say ``embedding``. By default ``caller`` is that of the context at each call.
 
     Raises:
         UnknownFeatureError: The table has no such feature; the error names the nearest.
@@ -399,26 +384,19 @@ def get_model(feature: str) -> str:
 
 
 def get_provider(feature: str) -> str:
-    """The provider that is tried first for a caller without own keys, such as ``openai``.
-
-    Raises:
-        LLMError: The feature is unknown, or the operator has no key for any of its endpoints.
-    """
+    """The provider of the model that `get_model` returns, such as ``openai``. Raises the same errors."""
     return _in_force.get().get_provider(feature)
 
 
 def get_qos_info() -> QosInfo:
-    """The table in force, with what this process knows of its endpoints' health and limits; JSON-ready, without secrets."""
+    """The table in force, and the state of its endpoints in this process; JSON-ready, without secrets."""
     return _in_force.get().get_qos_info()
 
 
 def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Explanation:
-    """Explain how a call made now would be served: the same decision that a live call executes. Sends nothing.
+    """Explain how a call made now would be served, by the code that decides for real calls. Sends nothing.
 
-    Args:
-        feature: A name in the table.
-        caller: The caller of the call; by default the caller of the context.
-        needs: The needs of the call; by default those that the feature's row declares.
+    By default ``caller`` is the context's, and ``needs`` (such as tools) are those of the feature's row.
 
     Raises:
         UnknownFeatureError: The table has no such feature.
@@ -427,14 +405,11 @@ def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None =
 
 
 def rate(receipt: Mapping[str, Any], score: float) -> bool:
-    """Record a quality score for an answer, such as a user's rating or another model's verdict. Sends nothing.
+    """Record a quality ``score`` for an answer, from 0 (useless) to 1 (perfect), such as a user's rating.
 
-    The strategy ``select = "cost"`` starts at the cheapest endpoint with good recent scores. Returns True if
-    the endpoint that answered is chosen by this strategy; otherwise the score is ignored.
-
-    Args:
-        receipt: The answer's ``response_metadata["receipt"]``.
-        score: From 0, useless, to 1, as good as can be.
+    ``receipt`` is the answer's ``response_metadata["receipt"]``. The strategy ``select = "cost"`` starts at
+    the cheapest endpoint with good recent scores. Returns False, and ignores the score, if this strategy
+    never chooses the endpoint that answered.
 
     Raises:
         ValueError: ``score`` is no number from 0 to 1.

@@ -42,15 +42,13 @@ class FeatureEmbeddings(Embeddings):
     """LangChain's `Embeddings` for a feature whose row says ``embedding``.
 
     Many texts are sent in several requests. Each request is a call of its own with retries, fallbacks and a
-    receipt, which a `receipts` block collects. Fallbacks are other providers of the same model, which the
-    row names.
+    receipt, which a `receipts` block collects. A fallback is the same model at another provider.
 
     Args:
         feature: The feature's name in the table.
         runtime: The table, the clients and the state that its calls use.
         caller: The caller of its calls; by default the caller of the context at each call.
-        made_for: The caller of the context in which the object was made, for a call in a context without
-            one.
+        made_for: The caller for calls without ``caller`` in a context without one.
     """
 
     def __init__(self, feature: str, runtime: Runtime, caller: Caller | None, made_for: Caller) -> None:
@@ -64,7 +62,7 @@ class FeatureEmbeddings(Embeddings):
         """Embed ``texts``, documents to be searched, and return a vector for each, in their order.
 
         Raises:
-            LLMError: A call failed, as with a chat model. The vectors made before are lost.
+            LLMError: A request failed, after its retries and fallbacks. Vectors of earlier requests are lost.
         """
         return [
             vector for part in _parts(texts) for vector in _vectors(run_call(self._call(part, "document")))
@@ -75,14 +73,14 @@ class FeatureEmbeddings(Embeddings):
         """Embed ``text``, a search query, and return its vector.
 
         Raises:
-            LLMError: The call failed, as with a chat model.
+            LLMError: The request failed, after its retries and fallbacks.
         """
         (vector,) = _vectors(run_call(self._call([text], "query")))
         return vector
 
     @override
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed ``texts``; as `embed_documents`, but with up to four requests in flight at a time."""
+        """Embed ``texts`` as `embed_documents` does, with up to four requests in flight at a time."""
         places = asyncio.Semaphore(AT_ONCE)
 
         async def made(part: list[str]) -> list[list[float]]:
@@ -98,14 +96,14 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     async def aembed_query(self, text: str) -> list[float]:
-        """Embed ``text``; `embed_query` for an event loop."""
+        """Embed ``text`` as `embed_query` does, without blocking the event loop."""
         (vector,) = _vectors(await arun_call(self._call([text], "query")))
         return vector
 
     def _call(self, texts: Sequence[str], kind: Literal["document", "query"]) -> Call:
         embedding = self._runtime.table.snapshot.features[self.feature].embedding
         if embedding is None:
-            raise ValueError(not_embeddings_error_text(self.feature))
+            raise ValueError(format_no_embeddings_error(self.feature))
         ask = CallSettings(NO_OPTIONS, embedding=EmbeddingSettings(embedding.dimensions, kind))
         messages = [HumanMessage(text) for text in texts]
         question = CallInput(list(messages), messages, None, ask)
@@ -119,8 +117,8 @@ class FeatureEmbeddings(Embeddings):
         return self._made_for if now is HOUSE else now
 
 
-def not_embeddings_error_text(feature: str) -> str:
-    """Make the error text that says that ``feature`` is a chat feature and has no embeddings."""
+def format_no_embeddings_error(feature: str) -> str:
+    """Make the error text for a call of `get_embeddings` with ``feature``, which is a chat feature."""
     return f'{feature!r} is a feature of chat: its row has no embedding = {{ model = "…" }}'
 
 

@@ -192,28 +192,28 @@ class MissingCallerError(CredentialError):
 
 
 class RejectedCredentialError(CredentialError, ModelAuthenticationError):
-    """The provider refused the key (401 or 403). If it was the caller's own, the ``http_status`` is 403."""
+    """The provider refused the key (401 or 403). ``http_status`` is 502, or 403 if it was the caller's own key."""
 
     code = "credential_rejected"
     http_status = 502
 
 
 class WithheldCredentialError(CredentialError):
-    """The caller's stored key can no longer be read; the message says why. Raised by its ``get_secret_value``."""
+    """Base class for a caller's key that can no longer be read; raised by its ``get_secret_value``."""
 
     code = "credential_withheld"
     http_status = 403
 
 
 class CredentialNotAllowedError(CredentialError, ModelPermissionDeniedError):
-    """A request was not sent: it went to another host than its key is for, or belonged to no running attempt."""
+    """A request was stopped, because its host is not the one of its key, or because no running attempt sent it."""
 
     code = "credential_not_allowed"
     http_status = 500
 
 
 class CallError(LLMError, ModelError):
-    """A call failed: no attempt succeeded, and no other attempt was allowed or left.
+    """A call failed: no attempt succeeded, and no further attempt was possible or allowed.
 
     Attributes:
         answer: The last answer, if it was rejected; else None. It is in no error text and no log.
@@ -281,14 +281,14 @@ class InvalidOutputError(CallError):
 
 
 class RejectedRequestError(CallError, ModelInvalidRequestError):
-    """The provider calls the request malformed (400, 422)."""
+    """The provider rejected the request as malformed (400, 422)."""
 
     code = "rejected_request"
     http_status = 400
 
 
 class ModelUnavailableError(CallError, ModelNotFoundError):
-    """The provider does not serve the model (404). If all endpoints are on cooldown, other errors are raised."""
+    """The provider does not serve the model (404)."""
 
     code = "model_unavailable"
     http_status = 502
@@ -346,7 +346,7 @@ class SelectionStoppedError(CallError):
 
 
 class SelectorError(LLMError):
-    """A custom selector is missing, failed, or returned something invalid. Its exception is the ``__cause__``."""
+    """A custom selector is missing, failed (its exception is the ``__cause__``), or returned something invalid."""
 
     code = "selector_failed"
 
@@ -362,11 +362,10 @@ class AllAttemptsFailedError(CallError):
 
 
 class BudgetExceededError(LLMError):
-    """Too little is left of a budget for the most that the call could use. No further request was sent.
+    """A budget has too little left for the most that the call could use. No further request was sent.
 
-    ``retry_after`` is the number of seconds until enough is left again. The error is ``retryable``, with
-    ``http_status`` 429, only if the missing amount is reserved by requests in flight, and so may become
-    free.
+    ``retry_after`` is the number of seconds until enough is left again. If requests in flight hold the
+    missing amount, the error is ``retryable`` and its ``http_status`` is 429; otherwise 402.
 
     Attributes:
         budget: The name of the budget in the table.

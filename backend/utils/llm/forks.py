@@ -58,8 +58,7 @@ def disconnect_inherited_sockets(descriptors: Iterable[int]) -> None:
     """Disconnect the sockets that a forked child inherited, without sending anything to their peers.
 
     Each descriptor is replaced by a socket that was never connected, on which every operation fails at once.
-    The number stays in use, so that code that still holds it never reaches another file. Negative
-    descriptors are skipped.
+    So code that still uses a descriptor never reaches another file. Negative descriptors are skipped.
     """
     still_open = [owner for owner in descriptors if owner >= 0]
     if still_open:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from .caller import HOUSE, current_caller, ensure_caller
-from .network_policy import network_policy_for
+from .network_policy import make_network_policy
 
 if TYPE_CHECKING:
     from datetime import date
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .diagnostics.explain import Explanation
     from .diagnostics.models import ModelInfo
     from .diagnostics.qos import CachedTableInfo, QosInfo
-    from .model_config import Endpoint, Snapshot, Table
+    from .model_config import Endpoint, Table, TableSnapshot
     from .routing.route import Needs
     from .state.budget_store import BudgetStore
     from .state.health import HealthTracker
@@ -32,7 +32,7 @@ class PatchbayInspection(ABC):
     @property
     @abstractmethod
     def health(self) -> HealthTracker:
-        """The health of the endpoints."""
+        """The tracker of the health of endpoints and keys, such as cooldowns, and of rate limits."""
 
     @property
     @abstractmethod
@@ -41,7 +41,7 @@ class PatchbayInspection(ABC):
 
     @property
     def demo_active(self) -> bool:
-        """Whether the demo model serves callers without own keys; see `Snapshot.demo_active`."""
+        """Whether the demo model serves callers without own keys, because no other provider of the table could."""
         return self.table.snapshot.demo_active
 
     def get_model(self, feature: str) -> str:
@@ -76,30 +76,32 @@ class PatchbayInspection(ABC):
             feature: A name in the table.
             caller: The caller of the call; by default the caller of the context.
             needs: The needs of the call; by default those that the feature's row declares.
-            balances: Whether to read what is left of budgets, which blocks if their store is on a disk or a network.
+            balances: Whether to read what is left of budgets, which blocks if their store is not in memory.
         """
-        from .diagnostics.balances import apply_budget_balances
+        from .diagnostics.balances import apply_remaining_budgets
 
         route = self._planned(feature, caller, needs)
         if not balances:
             return route
-        return apply_budget_balances(route, self.table.snapshot, self.budgets, self.health, self._time.now())
+        return apply_remaining_budgets(
+            route, self.table.snapshot, self.budgets, self.health, self._time.now()
+        )
 
     def _planned(
         self,
         feature: str,
         caller: Caller | None,
         needs: Needs | None = None,
-        snapshot: Snapshot | None = None,
+        snapshot: TableSnapshot | None = None,
     ) -> Explanation:
         """How a call would be served whose budgets all have enough left."""
         from .diagnostics.explain import Explanation
-        from .routing.plan import plan
+        from .routing.plan import plan_route
         from .routing.route import Needs
 
         snapshot = snapshot or self.table.snapshot
         route = Explanation._make(
-            plan(
+            plan_route(
                 snapshot,
                 feature,
                 ensure_caller(caller or current_caller()),
@@ -114,8 +116,7 @@ class PatchbayInspection(ABC):
         """The table in force and the state of its endpoints in this process, JSON-ready, without secrets.
 
         Information from the table alone is cached. A feature is planned anew, in about 30 µs, if it has limits,
-        endpoints on cooldown, or a choice of endpoints by load or latency. With many such features, call this in
-        a thread.
+        endpoints on cooldown, or a strategy by load or latency. With many such features, call this in a thread.
         """
         from .diagnostics.qos import make_qos_info
 
@@ -134,17 +135,17 @@ class PatchbayInspection(ABC):
         """List the names that `get_llm` accepts, each with its description: features, then groups."""
         features = self.table.snapshot.features
         named = {**features, **features.groups}
-        return {name: one.about for name, one in named.items() if one.embedding is None}
+        return {name: feature.about for name, feature in named.items() if feature.embedding is None}
 
     def has_chat_model(self, name: str) -> bool:
-        """Whether `get_llm` accepts ``name``: that of a chat feature or of a group."""
+        """Whether ``name`` is a chat feature or a group, so that `get_llm` accepts it."""
         features = self.table.snapshot.features
         found = features.get(name) or features.groups.get(name)
         return found is not None and found.embedding is None
 
     def fault_of(self, base_url: str) -> str | None:
         """Explain why a caller's own endpoint may not have ``base_url``; None if it may. Does no DNS lookup."""
-        return network_policy_for(base_url, self.table.snapshot.private_networks).find_url_problem(base_url)
+        return make_network_policy(base_url, self.table.snapshot.private_networks).find_url_problem(base_url)
 
     def _today(self) -> date:
         return self._time.now().date()

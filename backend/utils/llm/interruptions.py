@@ -53,10 +53,10 @@ def find_interruption(error: BaseException) -> BaseException | None:
     return next(filter(_is_from_outside, _chain(error)), None)
 
 
-def is_raised_from_outside(error: BaseException) -> bool:
-    """Whether ``error`` interrupted a callable of the application from outside, as a signal does.
+def is_external_interruption(error: BaseException) -> bool:
+    """Whether ``error``, from a callable of the application, was raised into it from outside, as by a signal.
 
-    Such an exception is passed on to the application. Any other is the callable's own, and its failure.
+    An exception from outside is raised to the application; any other is a failure of the callable itself.
     """
     if find_interruption(error) is not error:
         return False
@@ -66,7 +66,7 @@ def is_raised_from_outside(error: BaseException) -> bool:
 
 
 def raise_without_context(interruption: BaseException) -> NoReturn:
-    """Raise ``interruption`` itself, without the exceptions into which libraries turned it."""
+    """Raise ``interruption`` itself, without the chain of exceptions that libraries raised because of it."""
     try:
         raise interruption
     finally:
@@ -92,8 +92,8 @@ def _is_handler(interrupted: FrameType, frame: FrameType) -> bool:
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + bool(code.co_flags & CO_VARARGS)]
     given = [frame.f_locals.get(name) for name in names]
-    held = [*given, *(one for some in given if isinstance(some, tuple) for one in some)]
-    return any(one is interrupted for one in held)
+    held = [*given, *(item for some in given if isinstance(some, tuple) for item in some)]
+    return any(item is interrupted for item in held)
 
 
 def _is_on_the_way(module: str) -> bool:

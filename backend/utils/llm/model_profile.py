@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .routing.route import Candidate, Route
 
 
-def model_profile(route: Route) -> ModelProfile | None:
+def make_model_profile(route: Route) -> ModelProfile | None:
     """Describe the abilities that all endpoints of ``route`` have in common, as LangChain's `ModelProfile`.
 
     Endpoints on cooldown are included. None if there is no endpoint. The limits on prompt and answer, in
@@ -22,11 +22,11 @@ def model_profile(route: Route) -> ModelProfile | None:
     chain = (*route.candidates, *route.resting)
     if not chain:
         return None
-    able = [one.endpoint.can for one in chain]
-    takes_tools = all(one.endpoint.supports_tools(one.options.effort) for one in chain)
+    able = [candidate.endpoint.can for candidate in chain]
+    takes_tools = all(candidate.endpoint.supports_tools(candidate.options.effort) for candidate in chain)
     efforts = set.intersection(*(set(can.efforts) for can in able))
     return {
-        "max_input_tokens": min(one.max_prompt_tokens for one in chain),
+        "max_input_tokens": min(candidate.max_prompt_tokens for candidate in chain),
         "max_output_tokens": min(map(_longest_answer, chain)),
         "text_inputs": True,
         "image_inputs": all(can.images for can in able),

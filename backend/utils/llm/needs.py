@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic_core import to_json
 
 from .providers import THOUGHTS_KEY
-from .providers.content_blocks import Block, find_media_blocks, is_google_url
+from .providers.content_blocks import Block, can_google_fetch_url, find_media_blocks
 from .providers.history import normalize_history
 from .routing.route import Needs
 
@@ -27,12 +27,12 @@ _PLAIN = frozenset[type[BaseMessage]]({AIMessage, HumanMessage, SystemMessage})
 
 
 def prepare_history_and_needs(
-    messages: Sequence[BaseMessage], ask: CallSettings, *, streams: bool = False
+    messages: Sequence[BaseMessage], call_settings: CallSettings, *, streams: bool = False
 ) -> tuple[Sequence[BaseMessage], Needs]:
     """Return ``messages`` in the normal form of `normalize_history`, and the `Needs` of the call.
 
-    If all messages are plain texts, as in most calls, they are in normal form already, and are returned as
-    they are. ``streams`` says whether the answer is streamed.
+    Messages that are all plain text, as in most calls, are in normal form already, and returned unchanged.
+    ``streams`` says whether the answer is streamed.
     """
     history, media = messages, list[Block]()
     for message in messages:
@@ -44,18 +44,18 @@ def prepare_history_and_needs(
             break
     kinds = {_kind(part) for part in media} if media else ()
     needs = Needs(
-        tools=bool(ask.tools),
-        structured_output=ask.schema is not None,
+        tools=bool(call_settings.tools),
+        structured_output=call_settings.schema is not None,
         images="image" in kinds,
         remote_images=bool(media) and any(map(_is_remote, media)),
         audio="audio" in kinds,
         video="video" in kinds,
         pdf="pdf" in kinds,
-        tokens=estimate_prompt_tokens(history, ask),
+        tokens=estimate_prompt_tokens(history, call_settings),
         streams=streams,
-        options=ask.options,
-        endpoint=ask.endpoint,
-        fallbacks=ask.fallbacks,
+        options=call_settings.options,
+        endpoint=call_settings.endpoint,
+        fallbacks=call_settings.fallbacks,
     )
     return history, needs
 
@@ -73,7 +73,7 @@ def _kind(part: Block) -> str:
 
 def _is_remote(part: Block) -> bool:
     """Whether ``part`` is an image given by URL."""
-    return part["type"] == "image" and "url" in part and not is_google_url(part["url"])
+    return part["type"] == "image" and "url" in part and not can_google_fetch_url(part["url"])
 
 
 def estimate_text_tokens(text: str) -> int:
@@ -87,13 +87,13 @@ def estimate_answer_tokens(message: AIMessage) -> int:
     return (_bytes(thoughts) + _bytes_of_message(message)) // BYTES_PER_TOKEN
 
 
-def estimate_prompt_tokens(messages: Iterable[BaseMessage], ask: CallSettings) -> int:
+def estimate_prompt_tokens(messages: Iterable[BaseMessage], call_settings: CallSettings) -> int:
     """Estimate the tokens of a request: texts, tool calls, tool definitions, and the schema of the answer."""
     size = sum(map(_bytes_of_message, messages))
-    if ask.tools:
-        size += sum(map(_bytes_of_json, ask.tools))
-    if ask.schema is not None and ask.schema.json_schema:
-        size += _bytes_of_json(ask.schema.json_schema)
+    if call_settings.tools:
+        size += sum(map(_bytes_of_json, call_settings.tools))
+    if call_settings.schema is not None and call_settings.schema.json_schema:
+        size += _bytes_of_json(call_settings.schema.json_schema)
     return size // BYTES_PER_TOKEN
 
 

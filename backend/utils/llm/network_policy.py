@@ -125,8 +125,8 @@ class NetworkPolicy:
         return None
 
 
-def network_policy_for(url: str, networks: tuple[Network, ...]) -> NetworkPolicy:
-    """The policy for the normalised ``url``, where the operator permits the private ``networks``."""
+def make_network_policy(url: str, networks: tuple[Network, ...]) -> NetworkPolicy:
+    """Make the policy for an endpoint at ``url``, with the private ``networks`` that the operator permits."""
     return NetworkPolicy(networks, is_public=url.startswith("https:"))
 
 

@@ -22,14 +22,13 @@ class ObservedExchange:
         status: The HTTP status, once headers arrived.
         request_id: The provider's id of the request, from a header.
         error_body: The body of an error answer, with the key removed if the body quotes it.
-        headers: The answer's headers about limits and identity, with the key removed.
+        headers: The answer's headers about limits and request ids, with the key removed.
         sent_at: When the request was ready to be sent.
         has_left: Whether the request got a connection, so that the provider may have received it.
         first_byte_at: When the answer's first byte arrived.
         body_sent: The request's body.
         was_late: Whether a wait ended long after its deadline, because this process was busy or stopped.
-        refusal: The error with which the transport itself refused to send the request, or to read the
-            answer.
+        refusal: The error with which the transport refused to send the request or to read the answer.
     """
 
     status: int | None = None

@@ -33,8 +33,7 @@ class ApiParameter:
     Attributes:
         chat_only: Whether OpenAI has the option in Chat Completions only, not in Responses.
         ours: Whether Patchbay applies the option itself, such as a timeout, and sends no parameter for it.
-        intent: Whether the option is left out, instead of refused, where the API or model has no such
-            control.
+        intent: Whether the option is left out, instead of refused, where it is not supported.
         needs: The capability without which a model rejects the option.
         extra_body: Whether the parameter is passed in the client's ``extra_body``.
     """
@@ -58,7 +57,7 @@ class ApiParameter:
 class SafetyThresholds(BaseModel):
     """Gemini's safety filters: for each kind of harm, the probability from which a text is blocked.
 
-    ``off`` and ``none`` block nothing; ``off`` also switches the rating off.
+    ``off`` and ``none`` block nothing; with ``off``, Gemini does not even rate the text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -153,7 +152,7 @@ class Options(BaseModel):
         return hash((self.temperature, self.max_output_tokens, self.effort, self.timeout, self.top_p))
 
     def with_defaults(self, defaults: Options) -> Options:
-        """Return a copy in which each option, or safety threshold, that is not set is taken from ``defaults``."""
+        """Return a copy in which options and safety thresholds that are not set are taken from ``defaults``."""
         if not (self.model_fields_set and defaults.model_fields_set):
             return self if self.model_fields_set else defaults
         own = {name: getattr(self, name) for name in self.model_fields_set}
@@ -161,15 +160,15 @@ class Options(BaseModel):
             own["safety"] = self.safety.with_defaults(defaults.safety)
         return defaults.model_copy(update=own)
 
-    def find_unsupported(
-        self, api: Api, model: str, can: Capabilities, mode: ApiMode = "chat"
+    def list_unsupported_options(
+        self, api: Api, model: str, capabilities: Capabilities, mode: ApiMode = "chat"
     ) -> list[tuple[str, str]]:
         """List the options set here that ``model`` does not support, each with the reason."""
         return [
             (name, reason)
             for name in sorted(self.model_fields_set)
             if self._asks_for(name)
-            and (reason := _unsupported(name, api, mode) or self._beyond(name, api, model, can))
+            and (reason := _unsupported(name, api, mode) or self._beyond(name, api, model, capabilities))
         ]
 
     def _asks_for(self, name: str) -> bool:
@@ -209,13 +208,17 @@ def _unsupported(option: str, api: Api, mode: ApiMode) -> str | None:
 
 @lru_cache
 def find_api_parameter(option: str) -> ApiParameter:
-    """Look up how the option named ``option`` is called in each API, and how it is handled."""
+    """Look up the `ApiParameter` of ``option``: its name in each API, and how it is handled."""
     return next(mark for mark in Options.model_fields[option].metadata if isinstance(mark, ApiParameter))
 
 
 @lru_cache(maxsize=4096)
 def make_request_kwargs(
-    options: Options, api: Api, can: Capabilities, mode: ApiMode = "chat", vendor: ModelVendor = OTHER
+    options: Options,
+    api: Api,
+    capabilities: Capabilities,
+    mode: ApiMode = "chat",
+    vendor: ModelVendor = OTHER,
 ) -> dict[str, Any]:
     """Translate the options that are set into keyword arguments for a request of ``api``.
 
@@ -226,8 +229,10 @@ def make_request_kwargs(
     body: dict[str, Any] = {}
     for name in Options.model_fields:
         parameter = find_api_parameter(name)
-        key, value = parameter.name_in_api(api, mode), _value(name, options, can)
-        is_taken = name not in can.lacks and (parameter.needs is None or getattr(can, parameter.needs))
+        key, value = parameter.name_in_api(api, mode), _value(name, options, capabilities)
+        is_taken = name not in capabilities.lacks and (
+            parameter.needs is None or getattr(capabilities, parameter.needs)
+        )
         if key is not None and value is not None and is_taken:
             renamed = vendor.renamed.get(key) if mode == "chat" else None
             (body if parameter.extra_body or renamed else kwargs)[renamed or key] = value

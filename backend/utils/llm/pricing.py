@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .forks import delay_forks
 from .interruptions import find_interruption
-from .receipt import Usage
+from .receipt import TokenUsage
 
 if TYPE_CHECKING:
     from datetime import date
@@ -34,7 +34,7 @@ _PICO = 12
 """Decimal places of a cost: it is counted in pico-dollars."""
 
 
-def compute_cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | None:
+def compute_cost(endpoint: Endpoint, usage: TokenUsage | None, when: datetime) -> Decimal | None:
     """Compute the cost of ``usage`` at ``endpoint`` at the time ``when``, in US dollars.
 
     None if price or usage is unknown. A price in the table takes precedence over the price list. The cost is
@@ -46,7 +46,7 @@ def compute_cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Dec
     try:
         if endpoint.price is not None:
             found = _at_own_price(usage, endpoint.price) if _is_ordinary(usage) else None
-        elif (known := _known(*endpoint.priced_as)) is None:
+        elif (known := _known(*endpoint.price_list_id)) is None:
             return None
         else:
             prices = known.get_prices(when)
@@ -54,7 +54,7 @@ def compute_cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Dec
             found = (
                 _reckoned(usage, prices)
                 if is_plain
-                else compute_cost_by_genai_prices(*endpoint.priced_as, usage, when)
+                else compute_cost_with_genai_prices(*endpoint.price_list_id, usage, when)
             )
         return found if found is None or found == (whole := round(found, _PICO)) else whole
     except Exception as error:
@@ -64,18 +64,18 @@ def compute_cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Dec
         return None
 
 
-def price_version(endpoint: Endpoint, table_hash: str) -> str:
+def describe_price_source(endpoint: Endpoint, table_hash: str) -> str:
     """Name the source of the endpoint's price, such as ``genai-prices 0.2.3`` or ``table 0123456789ab``.
 
     Args:
         endpoint: The endpoint.
-        table_hash: The hash of the table, which names the source if the table sets the price.
+        table_hash: The hash of the table, for an endpoint whose price the table sets.
     """
     if endpoint.price is not None:
         return f"table {table_hash}"
     listed = f"{_PRICE_LIST} {price_list_version()}"
     is_told = endpoint.billed_as is not None or endpoint.provider.priced_as is not None
-    return f"{listed} as {':'.join(endpoint.priced_as)}" if is_told else listed
+    return f"{listed} as {':'.join(endpoint.price_list_id)}" if is_told else listed
 
 
 @lru_cache(maxsize=1)
@@ -102,16 +102,18 @@ def max_request_cost(
         day: The day whose prices apply.
     """
     return compute_cost_on_day(
-        day, endpoint, Usage(input=prompt_tokens, output=max_answer_tokens or endpoint.can.max_output)
+        day, endpoint, TokenUsage(input=prompt_tokens, output=max_answer_tokens or endpoint.can.max_output)
     )
 
 
-def compute_cost_on_day(day: date, endpoint: Endpoint, usage: Usage) -> Decimal | None:
+def compute_cost_on_day(day: date, endpoint: Endpoint, usage: TokenUsage) -> Decimal | None:
     """Compute the cost of ``usage``, in US dollars, at the start of ``day`` in UTC; None if it is unknown."""
     return compute_cost(endpoint, usage, datetime.combine(day, time(), UTC))
 
 
-def compute_cost_by_genai_prices(provider: str, model: str, usage: Usage, when: datetime) -> Decimal | None:
+def compute_cost_with_genai_prices(
+    provider: str, model: str, usage: TokenUsage, when: datetime
+) -> Decimal | None:
     """Compute the cost in US dollars with the function of the package genai-prices itself, which is slow.
 
     None if the package has no such model, or finds the token counts contradictory.
@@ -159,7 +161,7 @@ def _warn_once(fault: str) -> None:
     )
 
 
-def _at_own_price(usage: Usage, price: TokenPrices) -> Decimal:
+def _at_own_price(usage: TokenUsage, price: TokenPrices) -> Decimal:
     """The cost by the table's own price. Prompt tokens without a separate price cost as much as the others."""
     fresh = usage.input - usage.cached - usage.cache_write
     cached = price.input if price.cache_read is None else price.cache_read
@@ -168,7 +170,7 @@ def _at_own_price(usage: Usage, price: TokenPrices) -> Decimal:
     return (total + usage.cached * cached + usage.cache_write * written) / _PER
 
 
-def _is_ordinary(usage: Usage) -> bool:
+def _is_ordinary(usage: TokenUsage) -> bool:
     """Whether no count is negative, or larger than the count that it is part of."""
     least = min(usage.output, usage.cached, usage.cache_write)
     return least >= 0 and usage.cached + usage.cache_write <= usage.input
@@ -182,7 +184,7 @@ def _is_by_token(prices: ModelPrice) -> bool:
     )
 
 
-def _reckoned(usage: Usage, prices: ModelPrice) -> Decimal:
+def _reckoned(usage: TokenUsage, prices: ModelPrice) -> Decimal:
     plain = _rate(prices.input_mtok, usage)
     fresh = usage.input - usage.cached - usage.cache_write
     total = fresh * plain + usage.output * _rate(prices.output_mtok, usage)
@@ -193,7 +195,7 @@ def _reckoned(usage: Usage, prices: ModelPrice) -> Decimal:
     return total / _PER
 
 
-def _rate(price: object, usage: Usage, otherwise: Decimal = Decimal(0)) -> Decimal:
+def _rate(price: object, usage: TokenUsage, otherwise: Decimal = Decimal(0)) -> Decimal:
     """Dollars per million tokens. Many models cost more for prompts above a certain length."""
     if price is None:
         return otherwise

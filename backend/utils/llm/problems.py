@@ -34,7 +34,7 @@ Loc = tuple[int | str, ...]
 """The path of a value in its row, as pydantic gives it: keys, and indexes of lists."""
 
 
-class Problems:
+class TableProblems:
     """Collects the problems of a table while it is read, so that one error can report all of them.
 
     A rule that is broken at one path of the table is reported once, however many features use that path.

@@ -26,7 +26,7 @@ _RULE = 'must be written like "90000/minute", per second, minute, hour, day or m
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateLimit:
     """A limit on the number of requests or tokens in a period, such as ``90000/minute``."""
 
     amount: int
@@ -76,7 +76,7 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _one_for_each_period(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
+def _one_for_each_period(rates: tuple[RateLimit, ...]) -> tuple[RateLimit, ...]:
     periods = [rate.per for rate in rates]
     for period in SECONDS:
         if periods.count(period) > 1:
@@ -84,7 +84,7 @@ def _one_for_each_period(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
     return rates
 
 
-RateField = Annotated[Rate, BeforeValidator(Rate.parse), PlainSerializer(str)]
+RateField = Annotated[RateLimit, BeforeValidator(RateLimit.parse), PlainSerializer(str)]
 Rates = Annotated[tuple[RateField, ...], BeforeValidator(_as_list), AfterValidator(_one_for_each_period)]
 
 

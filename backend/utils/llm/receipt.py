@@ -26,7 +26,7 @@ def endpoint_label(endpoint: object, account: str | None) -> str:
     return f"{endpoint} ({account})" if account else str(endpoint)
 
 
-class Usage(NamedTuple):
+class TokenUsage(NamedTuple):
     """The token counts of one attempt.
 
     ``input`` includes ``cached`` and ``cache_write``; ``output`` includes ``reasoning``.
@@ -44,7 +44,7 @@ class Usage(NamedTuple):
         return self.input + self.output
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any] | None) -> Usage | None:
+    def from_metadata(cls, metadata: Mapping[str, Any] | None) -> TokenUsage | None:
         """Read the token counts from LangChain's ``usage_metadata``; None if the provider reported none."""
         if not metadata:
             return None
@@ -72,18 +72,17 @@ class Attempt(NamedTuple):
         first_token: Time from the start of the attempt to the first content of a stream; None without any.
         account: The operator's account whose key was used, if the provider has several; else None.
         handed_on: For a stream that broke, an estimate of the tokens that the caller had received by then.
-        score: The answer's quality from 0 to 1, if it was tested: the test's score, or 1 if it only accepted
-            the answer.
+        score: The answer's quality from 0 to 1 by the application's ``accept`` test; 1 if the test only
+            accepted the answer; None without a test.
         cost_usd: The cost in US dollars; None, never 0, if it is unknown.
-        finish_reason: Why the model stopped, by the name of Chat Completions, or else by the provider's
-            name.
+        finish_reason: Why the model stopped, in the terms of Chat Completions if they have one for it.
         request_id: The provider's id of the request, from a header of its answer.
         number: The attempt's number within its call, from 1, in the order in which attempts began.
         hedge: Whether it was a hedge: a second request, sent because the first was slow.
-        withdrawn: Whether the request was not sent, because a budget had too little left, for example. Such
-            an attempt is not counted.
-        estimated: Whether usage and cost are estimates: the provider reported none, or the request was
-            cancelled or lost to its hedge and is billed nevertheless.
+        withdrawn: Whether the request was not sent after all, for example because a budget had too little
+            left. A withdrawn attempt is not counted.
+        estimated: Whether usage and cost are estimates, because the provider reported none, or because the
+            request was cancelled, or lost to its hedge, and is billed nevertheless.
     """
 
     endpoint: str
@@ -96,7 +95,7 @@ class Attempt(NamedTuple):
     first_byte: timedelta | None = None
     served_model: str | None = None
     substituted: bool = False
-    usage: Usage | None = None
+    usage: TokenUsage | None = None
     cost_usd: Decimal | None = None
     first_token: timedelta | None = None
     account: str | None = None
@@ -129,7 +128,7 @@ class Attempt(NamedTuple):
             "score": self.score,
             "hedge": self.hedge,
             "estimated": self.estimated,
-            "usage": cast("UsageDict", self.usage._asdict()) if self.usage else None,
+            "usage": cast("TokenUsageDict", self.usage._asdict()) if self.usage else None,
             "cost_usd": None if self.cost_usd is None else str(self.cost_usd),
         }
 
@@ -138,9 +137,10 @@ class BudgetRemark(NamedTuple):
     """A remark in a receipt about one budget, such as that it is nearly used up.
 
     Attributes:
-        budget: The budget's name, and ``per`` the kind of its counter.
+        budget: The budget's name.
+        per: What the budget counts by, such as ``user``.
         mark: ``warning``: the budget is nearly used up. ``stepped_down``: a cheaper profile served to spare
-            it. ``uncounted``: its counters could not be read, and the call was not counted.
+            the budget. ``uncounted``: its counters could not be read, and the call was not counted.
     """
 
     budget: str
@@ -212,8 +212,8 @@ class Receipt(NamedTuple):
 # As JSON -------------------------------------------------------------------------------------------------------------
 
 
-class UsageDict(TypedDict):
-    """`Usage` as JSON.
+class TokenUsageDict(TypedDict):
+    """`TokenUsage` as JSON.
 
     ``input`` includes ``cached`` and ``cache_write``; ``output`` includes ``reasoning``.
     """
@@ -226,7 +226,7 @@ class UsageDict(TypedDict):
 
 
 class AttemptDict(TypedDict):
-    """`Attempt` as JSON. Times are in milliseconds, ``started`` is ISO 8601 in UTC, ``cost_usd`` a decimal number."""
+    """`Attempt` as JSON. Times are in milliseconds, ``started`` is ISO 8601, ``cost_usd`` a decimal string."""
 
     endpoint: str
     account: str | None
@@ -245,7 +245,7 @@ class AttemptDict(TypedDict):
     score: float | None
     hedge: bool
     estimated: bool
-    usage: UsageDict | None
+    usage: TokenUsageDict | None
     cost_usd: str | None
 
 
@@ -304,8 +304,8 @@ _COLLECTED: ContextVar[tuple[list[ReceiptDict], ...]] = ContextVar("patchbay_rec
 def receipts() -> Iterator[list[ReceiptDict]]:
     """Collect the receipts of all answers in this context, including structured calls, chains and agents.
 
-    ``with receipts() as seen: ...``. Tasks and threads that copy the context are included. A call that fails has no
-    receipt; the attempts are in its error.
+    ``with receipts() as seen: ...``. Tasks and threads that copy the context are included. A failed call has
+    no receipt; its attempts are in its error.
     """
     seen: list[ReceiptDict] = []
     token = _COLLECTED.set((*_COLLECTED.get(), seen))

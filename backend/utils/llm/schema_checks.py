@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .schema_dialects import read_definitions
+from .schema_dialects import read_schema_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +38,7 @@ _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 
 def find_schema_violation(value: Any, schema: dict[str, Any]) -> str | None:
-    """Find the first place where ``value`` violates the JSON Schema ``schema``, and how; None if it is valid.
+    """Describe the first place where ``value`` violates the JSON Schema ``schema``; None if ``value`` is valid.
 
     The text is for an error, and quotes no value.
     """
@@ -52,7 +52,7 @@ class _Check:
         self._definitions = {
             f"#/{word}/{name}": part
             for word in ("$defs", "definitions")
-            for name, part in read_definitions(schema).items()
+            for name, part in read_schema_definitions(schema).items()
         }
         self._definitions["#"] = schema
         self._left = most_steps
@@ -77,7 +77,9 @@ class _Check:
             yield from self.faults(value, part, path)
         for word in ("anyOf", "oneOf"):
             choices = _as_array(node.get(word))
-            if choices and not any(next(self.faults(value, one, path), None) is None for one in choices):
+            if choices and not any(
+                next(self.faults(value, choice, path), None) is None for choice in choices
+            ):
                 yield f"{_at(path)}: none of {len(choices)} choices"
 
     def _faults_in_object(
@@ -114,7 +116,7 @@ def _faults_of_value(value: Any, node: Mapping[str, Any], path: tuple[str, ...])
     if "const" in node and not _same(value, node["const"]):
         yield f"{_at(path)}: not the one value"
     choices = node.get("enum")
-    if isinstance(choices, list) and not any(_same(value, one) for one in choices):
+    if isinstance(choices, list) and not any(_same(value, choice) for choice in choices):
         yield f"{_at(path)}: none of {len(choices)} values"
     for word, is_kept in _LIMITS.items():
         if _is_number(node.get(word)) and not is_kept(value, node[word]):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-Node = dict[str, Any]
+SchemaNode = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class SchemaDialect:
         is_closed: Whether every object must list all of its properties as required, and permits no others.
         has_tuples: Whether ``prefixItems`` is supported.
         is_recursive: Whether a definition may refer to itself, directly or not.
-        unrolls: Whether the API unrolls recursion, so that a recursive property must not be required.
+        unrolls: Whether the API expands recursion, so that a property that recurs must be optional.
         bounds: The limits on a schema's size; None if none are documented.
     """
 
@@ -131,7 +131,7 @@ class _InexpressibleError(Exception):
     """The dialect cannot express a part of the schema."""
 
 
-def rewrite_for_dialect(schema: Node, dialect: SchemaDialect) -> Node | None:
+def rewrite_for_dialect(schema: SchemaNode, dialect: SchemaDialect) -> SchemaNode | None:
     """Rewrite ``schema``, whose root is an object, with keywords of ``dialect`` only, for APIs that enforce it.
 
     None if ``schema`` is invalid, if the dialect cannot express a part of it, such as ``not``, or if the
@@ -152,9 +152,9 @@ def rewrite_for_dialect(schema: Node, dialect: SchemaDialect) -> Node | None:
 class _Writer:
     """Writes one schema in a dialect, part by part."""
 
-    def __init__(self, schema: Node, dialect: SchemaDialect) -> None:
+    def __init__(self, schema: SchemaNode, dialect: SchemaDialect) -> None:
         self._dialect = dialect
-        self._definitions = read_definitions(schema)
+        self._definitions = read_schema_definitions(schema)
         self._root = {key: value for key, value in schema.items() if key not in {"$defs", "definitions"}}
         if any(reference == "#" for reference in _references(schema)):
             self._definitions[_ROOT] = self._root
@@ -162,11 +162,11 @@ class _Writer:
         self._within: str | None = None
         self._wanted: list[str] = []
 
-    def root(self) -> Node:
+    def root(self) -> SchemaNode:
         written = self._node(self._root, 0)
         if written.get("type") != "object":
             raise _InexpressibleError
-        definitions: dict[str, Node] = {}
+        definitions: dict[str, SchemaNode] = {}
         while self._wanted:
             name = self._wanted.pop()
             if name not in definitions:
@@ -177,7 +177,7 @@ class _Writer:
 
     # Parts -----------------------------------------------------------------------------------------------------------
 
-    def _node(self, node: Any, level: int) -> Node:
+    def _node(self, node: Any, level: int) -> SchemaNode:
         node = {} if node is True else node
         if not isinstance(node, dict) or level > _DEEPEST or _ASSERTIONS & node.keys():
             raise _InexpressibleError
@@ -193,7 +193,7 @@ class _Writer:
             case _:
                 return self._of_types(node, _types(node), level)
 
-    def _of_types(self, node: Node, kinds: list[str], level: int) -> Node:
+    def _of_types(self, node: SchemaNode, kinds: list[str], level: int) -> SchemaNode:
         if len(kinds) == 1:
             return self._typed(node, kinds[0], level)
         if not kinds and not self._dialect.is_closed:
@@ -201,7 +201,7 @@ class _Writer:
         beside = {key: value for key, value in node.items() if key != "description"}
         return self._choice(_described(node, ()), [{**beside, "type": kind} for kind in kinds], level)
 
-    def _reference(self, node: Node) -> Node:
+    def _reference(self, node: SchemaNode) -> SchemaNode:
         (name,) = self._referenced({"$ref": node["$ref"]})
         if not self._dialect.is_recursive and name in self._reachable([name]):
             raise _InexpressibleError
@@ -211,13 +211,13 @@ class _Writer:
         beside = _described(node, _narrowing(node))
         return {**beside, "anyOf": [bare]} if beside else bare
 
-    def _choice(self, node: Node, choices: Any, level: int) -> Node:
+    def _choice(self, node: SchemaNode, choices: Any, level: int) -> SchemaNode:
         if not isinstance(choices, list) or not choices or _SHAPES & node.keys():
             raise _InexpressibleError
         written = [self._node(choice, level + 1) for choice in choices]
         return {**_described(node, _narrowing(node)), "anyOf": written}
 
-    def _enum(self, node: Node) -> Node:
+    def _enum(self, node: SchemaNode) -> SchemaNode:
         values = [node["const"]] if "const" in node else node["enum"]
         kinds: dict[str, list[Any]] = {}
         for value in values if isinstance(values, list) else ():
@@ -230,12 +230,12 @@ class _Writer:
             return {**described, "anyOf": written}
         return {**described, **written[0]}
 
-    def _typed(self, node: Node, kind: str, level: int) -> Node:
+    def _typed(self, node: SchemaNode, kind: str, level: int) -> SchemaNode:
         if kind not in _OF_TYPE:
             raise _InexpressibleError
         kept = {word: node[word] for word in _OF_TYPE[kind] if word in node and self._says(word, node[word])}
         told = [(word, node[word]) for word in _OF_TYPE[kind] if word in node and word not in kept]
-        written: Node = {"type": kind}
+        written: SchemaNode = {"type": kind}
         if kind == "array":
             written |= self._array(node, told, level)
         elif kind == "object":
@@ -249,7 +249,7 @@ class _Writer:
             return value in self._dialect.formats
         return word != "pattern" or (isinstance(value, str) and _NOT_REGULAR.search(value) is None)
 
-    def _array(self, node: Node, told: list[tuple[str, Any]], level: int) -> Node:
+    def _array(self, node: SchemaNode, told: list[tuple[str, Any]], level: int) -> SchemaNode:
         items, places = node.get("items"), node.get("prefixItems")
         if isinstance(items, list):  # how drafts before 2020-12 write places
             items, places = node.get("additionalItems"), items
@@ -270,7 +270,7 @@ class _Writer:
             raise _InexpressibleError
         return {"items": written[0] if len(written) == 1 else {"anyOf": written}}
 
-    def _object(self, node: Node, level: int) -> Node:
+    def _object(self, node: SchemaNode, level: int) -> SchemaNode:
         properties, required = node.get("properties", {}), node.get("required", [])
         others = node.get("additionalProperties", False)
         if not isinstance(properties, dict) or not isinstance(required, list):
@@ -309,7 +309,7 @@ class _Writer:
     def _reachable(self, names: Iterable[str]) -> set[str]:
         """The names of all definitions that can be reached from ``names``."""
         found: set[str] = set()
-        todo = [one for name in names for one in self._edges[name]]
+        todo = [item for name in names for item in self._edges[name]]
         while todo:
             if (name := todo.pop()) not in found:
                 found.add(name)
@@ -325,8 +325,8 @@ class _Writer:
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-def read_definitions(schema: Node) -> dict[str, Any]:
-    """The definitions of ``schema`` by name, from ``$defs`` or, in older drafts, ``definitions``."""
+def read_schema_definitions(schema: SchemaNode) -> dict[str, Any]:
+    """The named definitions in ``schema``: its ``$defs`` or, in older drafts, its ``definitions``."""
     return {
         name: part
         for word in ("definitions", "$defs")
@@ -349,7 +349,7 @@ def _references(part: Any) -> Iterator[Any]:
             todo.extend(one)
 
 
-def _merged(node: Node) -> Node:
+def _merged(node: SchemaNode) -> SchemaNode:
     """A node without ``allOf``: its parts are merged, if they do not contradict each other."""
     found = {key: value for key, value in node.items() if key != "allOf"}
     parts = node["allOf"] if isinstance(node["allOf"], list) else [None]
@@ -379,12 +379,12 @@ def _both(key: str, first: Any, second: Any) -> Any:
     raise _InexpressibleError
 
 
-def _kind(node: Node) -> str | None:
+def _kind(node: SchemaNode) -> str | None:
     """The keyword that determines a node's kind, if that is not its type."""
     return next((word for word in ("allOf", "$ref", "anyOf", "oneOf", "const", "enum") if word in node), None)
 
 
-def _types(node: Node) -> list[str]:
+def _types(node: SchemaNode) -> list[str]:
     """The types that a value may have, as far as the node names them."""
     told = node.get("type")
     if isinstance(told, str):
@@ -405,7 +405,7 @@ def _type_of(value: Any) -> str:
     raise _InexpressibleError
 
 
-def _narrowing(node: Node) -> list[tuple[str, Any]]:
+def _narrowing(node: SchemaNode) -> list[tuple[str, Any]]:
     """The keywords that restrict a value of any type."""
     words = {word: None for words in _OF_TYPE.values() for word in words}
     return [(word, node[word]) for word in words if word in node]
@@ -414,7 +414,7 @@ def _narrowing(node: Node) -> list[tuple[str, Any]]:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def _described(node: Node, told: Iterable[tuple[str, Any]]) -> Node:
+def _described(node: SchemaNode, told: Iterable[tuple[str, Any]]) -> SchemaNode:
     """The description, with the constraints that the dialect has no keyword for."""
     said = node.get("description")
     words = ", ".join(f"{word}: {json.dumps(value, ensure_ascii=False, default=str)}" for word, value in told)
@@ -423,7 +423,7 @@ def _described(node: Node, told: Iterable[tuple[str, Any]]) -> Node:
     return {"description": text} if text else {}
 
 
-def _list_of(kind: str, values: list[Any]) -> Node:
+def _list_of(kind: str, values: list[Any]) -> SchemaNode:
     if kind in _CHOSEN_FROM:
         return {"type": kind, "enum": values}
     told = () if kind == "null" or len(values) > 1 else (("only", values[0]),)
@@ -436,17 +436,17 @@ def _short(place: Any) -> Any:
     return place.get("type") or str(place.get("$ref", "any")).rpartition("/")[2]
 
 
-def _unique(written: Iterable[Node]) -> list[Node]:
-    found: dict[str, Node] = {}
-    for one in written:
-        found.setdefault(json.dumps(one, sort_keys=True, default=str), one)
+def _unique(written: Iterable[SchemaNode]) -> list[SchemaNode]:
+    found: dict[str, SchemaNode] = {}
+    for node in written:
+        found.setdefault(json.dumps(node, sort_keys=True, default=str), node)
     return list(found.values())
 
 
 # Sizes ---------------------------------------------------------------------------------------------------------------
 
 
-def _is_within(schema: Node, bounds: SchemaSizeLimits) -> bool:
+def _is_within(schema: SchemaNode, bounds: SchemaSizeLimits) -> bool:
     """Whether a written schema is within the bounds."""
     definitions = schema.get("$defs", {})
     names, enums = list(definitions), []
@@ -459,12 +459,12 @@ def _is_within(schema: Node, bounds: SchemaSizeLimits) -> bool:
         properties <= bounds.properties
         and len(choices) <= bounds.choices
         and sum(map(len, names)) + sum(map(len, choices)) <= bounds.characters
-        and all(sum(map(len, map(str, one))) <= bounds.long_enum for one in enums if len(one) > _LONG)
+        and all(sum(map(len, map(str, enum))) <= bounds.long_enum for enum in enums if len(enum) > _LONG)
         and _levels(schema, definitions, {}) <= bounds.levels
     )
 
 
-def _parts(node: Node) -> list[Node]:
+def _parts(node: SchemaNode) -> list[SchemaNode]:
     """The schemas directly in a written schema."""
     return [
         *node.get("properties", {}).values(),
@@ -474,7 +474,7 @@ def _parts(node: Node) -> list[Node]:
     ]
 
 
-def _nodes(node: Node) -> Iterator[Node]:
+def _nodes(node: SchemaNode) -> Iterator[SchemaNode]:
     todo = [node]
     while todo:
         one = todo.pop()
@@ -482,7 +482,7 @@ def _nodes(node: Node) -> Iterator[Node]:
         todo.extend(_parts(one))
 
 
-def _levels(node: Node, definitions: Mapping[str, Node], known: dict[str, int]) -> int:
+def _levels(node: SchemaNode, definitions: Mapping[str, SchemaNode], known: dict[str, int]) -> int:
     """The depth of nested objects; a recursive definition counts once."""
     reference = node.get("$ref")
     if reference is not None:

@@ -43,7 +43,7 @@ KEY_LIKE = re.compile(rf"{VENDORS_KEY.pattern}|\b(?:Bearer|Basic)\s+\S+", re.IGN
 """Matches parts of a text that are most likely keys."""
 
 
-def contains_likely_key(text: str) -> bool:
+def contains_likely_api_key(text: str) -> bool:
     """Whether ``text`` contains something that is most likely an API key."""
     return KEY_LIKE.search(text) is not None
 
@@ -61,7 +61,7 @@ class StoredSecret(SecretStr):
 
 
 def compute_fingerprint(secret: SecretStr | None, address: str = "", hash_key: bytes = PROCESS_KEY) -> str:
-    """Compute a keyed hash that identifies ``secret`` without revealing it; ``open`` if there is no secret.
+    """Compute a keyed hash that identifies ``secret`` without revealing it; ``open`` without a secret.
 
     Args:
         secret: The API key. A `StoredSecret` is not decrypted: its name is hashed.

@@ -7,7 +7,7 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from .caller import context_without_caller
+from .caller import copy_context_without_caller
 from .clients import Patchbay, use
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ async def serving(
 ) -> AsyncIterator[Patchbay]:
     """Install ``patchbay`` as the default, reload its table when it changes, and close it when the block ends.
 
-    It is warmed up in the background.
+    The patchbay is warmed up in the background.
 
     Args:
         patchbay: By default a patchbay on the default table that refuses calls without a caller.
@@ -41,7 +41,7 @@ async def serving(
     if reload_every is not None:
         work.append(_follow(own.table, reload_every))
     with use(own):
-        tasks = [asyncio.create_task(one, context=context_without_caller()) for one in work]
+        tasks = [asyncio.create_task(coroutine, context=copy_context_without_caller()) for coroutine in work]
         try:
             yield own
         finally:

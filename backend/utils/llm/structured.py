@@ -26,14 +26,14 @@ from typing_extensions import is_typeddict, override
 
 from .embedded_json import find_json_documents
 from .schema_checks import find_schema_violation
-from .schema_dialects import OPENAI, read_definitions, rewrite_for_dialect
+from .schema_dialects import OPENAI, read_schema_definitions, rewrite_for_dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .schema_dialects import SchemaDialect
 
-Method = Literal["json_schema", "json_mode"]
+SchemaMethod = Literal["json_schema", "json_mode"]
 PARSED_KEY = "parsed"
 """The key of a structured answer's object in a message's ``additional_kwargs``."""
 
@@ -61,11 +61,11 @@ class AnswerSchema:
     """
 
     name: str
-    method: Method
+    method: SchemaMethod
     json_schema: dict[str, Any] | None
     is_strict: bool
     parse: Callable[[str], Any]
-    source: tuple[Any, Method, bool | None] = field(repr=False)
+    source: tuple[Any, SchemaMethod, bool | None] = field(repr=False)
     _expressed: dict[SchemaDialect, dict[str, Any] | None] = field(default_factory=dict, repr=False)
 
     @override
@@ -89,7 +89,9 @@ class AnswerSchema:
         return self.to_dialect(OPENAI) if self.is_strict else None
 
 
-def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | None = None) -> AnswerSchema:
+def schema_of(
+    schema: object, method: SchemaMethod = "json_schema", *, strict: bool | None = None
+) -> AnswerSchema:
     """Make the `AnswerSchema` of a pydantic class, dataclass, ``TypedDict`` class or JSON Schema with a title.
 
     Args:
@@ -107,7 +109,7 @@ def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | 
         return _build(schema, method, strict)
 
 
-def _again(schema: object, method: Method, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - pickle names no arguments
+def _again(schema: object, method: SchemaMethod, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - pickle names no arguments
     return schema_of(schema, method, strict=strict)
 
 
@@ -133,17 +135,17 @@ def parse_response_format(response_format: Any) -> AnswerSchema | None:
 
 
 @lru_cache(maxsize=512)
-def _of_type(schema: type, method: Method, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - cache key
+def _of_type(schema: type, method: SchemaMethod, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - cache key
     return _build(schema, method, strict)
 
 
 @lru_cache(maxsize=512)
-def _of_json(schema: str, method: Method, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - cache key
+def _of_json(schema: str, method: SchemaMethod, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - cache key
     """`_build`, cached by the schema's JSON, for code that passes a new schema with each call: `_build` takes ten times as long."""
     return _build(json.loads(schema), method, strict)
 
 
-def _build(schema: Any, method: Method, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - private
+def _build(schema: Any, method: SchemaMethod, strict: bool | None) -> AnswerSchema:  # noqa: FBT001 - private
     plain, validate = _read(schema)
     source = (schema, method, strict)
     if method == "json_mode":
@@ -243,7 +245,7 @@ def _annotated(hint: Any, marks: tuple[Any, ...]) -> Any:
 
 def _leaves_out(schema: dict[str, Any]) -> bool:
     """Whether an object of ``schema`` may lack a property."""
-    parts = [schema, *read_definitions(schema).values()]
+    parts = [schema, *read_schema_definitions(schema).values()]
     return any(part.get("properties", {}).keys() - set(part.get("required", ())) for part in parts)
 
 
@@ -252,7 +254,7 @@ def _leaves_out(schema: dict[str, Any]) -> bool:
 
 def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
     """``schema`` with its root inlined, if the root only refers to a definition."""
-    definitions = read_definitions(schema)
+    definitions = read_schema_definitions(schema)
     for _ in range(len(definitions)):
         name = str(schema.get("$ref", "")).rpartition("/")[2]
         if not isinstance(definitions.get(name), dict):
@@ -361,4 +363,6 @@ def _places(error: ValidationError) -> str:
     if error.error_count() > _MOST_PLACES:
         return f"wrong in {error.error_count()} places"
     told = error.errors(include_url=False, include_context=False, include_input=False)
-    return ", ".join(f"{'.'.join(map(str, one['loc'])) or 'answer'}: {one['type']}" for one in told)
+    return ", ".join(
+        f"{'.'.join(map(str, details['loc'])) or 'answer'}: {details['type']}" for details in told
+    )

@@ -18,10 +18,13 @@ Outcome = Literal["ok", "rejected", "failed", "cancelled"]
 class FailureCategory(StrEnum):
     """The kinds of failure of an attempt; `failures.POLICY` has the consequences of each.
 
-    Less obvious ones: ``unreadable``: the response is no answer of the API. ``unexplained``: the provider
-    refused the request without a reason. ``unworded``: the API's format cannot express a part of the
-    request, which was not sent. ``rejected``: no provider would accept the request. ``unknown_reason``: the
-    finish reason is not in our table. ``bug``: an error in this package.
+    Attributes:
+        UNREADABLE: The response is no answer of the API.
+        UNEXPLAINED: The provider refused the request without a reason.
+        UNWORDED: The API's format cannot express a part of the request, so that it was not sent.
+        REJECTED: No provider would accept the request.
+        UNKNOWN_REASON: The finish reason is not in our table.
+        BUG: An error in this package.
     """
 
     CONNECT = "connect"

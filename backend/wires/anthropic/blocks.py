@@ -84,11 +84,8 @@ class CompactionBlock(_Block):
     content: str | None = None
 
 
-class OtherBlock(BaseModel):
-    """A block of a type that has no class here, such as the blocks of Anthropic's own tools.
-
-    Its fields are kept unchanged.
-    """
+class UnknownBlock(BaseModel):
+    """A content block of a type without a class here, such as those of Anthropic's own tools. Keeps all fields."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -114,7 +111,7 @@ Block = Annotated[
     | Annotated[ToolUseBlock, Tag("tool_use")]
     | Annotated[ToolResultBlock, Tag("tool_result")]
     | Annotated[CompactionBlock, Tag("compaction")]
-    | Annotated[OtherBlock, Tag("other")],
+    | Annotated[UnknownBlock, Tag("other")],
     Discriminator(_kind),
 ]
 ToolResultBlock.model_rebuild()
@@ -123,9 +120,8 @@ ToolResultBlock.model_rebuild()
 def to_langchain_blocks(blocks: Iterable[BaseModel]) -> Iterator[dict[str, Any]]:
     """Translate Anthropic's content blocks into content blocks of LangChain's messages.
 
-    The ``context`` of a document becomes a text block before the document. Citations are dropped. A
-    compaction block becomes a text block. Blocks that only report a fallback or a list of MCP tools are
-    dropped.
+    The ``context`` of a document becomes a text block before the document. A compaction block becomes a text
+    block. Citations, and blocks that only report a fallback or a list of MCP tools, are dropped.
     """
     for block in blocks:
         if isinstance(block, MediaBlock) and block.context:
@@ -133,7 +129,7 @@ def to_langchain_blocks(blocks: Iterable[BaseModel]) -> Iterator[dict[str, Any]]
         if isinstance(block, CompactionBlock):
             if block.content:
                 yield _text(block.content)
-        elif isinstance(block, OtherBlock):
+        elif isinstance(block, UnknownBlock):
             if block.type not in _UNTOLD:
                 yield {"type": "non_standard", "value": block.model_dump()}
         elif isinstance(block, ToolResultBlock):
@@ -155,21 +151,21 @@ def _plain(block: BaseModel) -> dict[str, Any]:
     return block.model_dump(exclude_none=True, exclude=unserved)
 
 
-def find_ignored_features(content: str | Sequence[BaseModel]) -> Iterator[str]:
-    """Yield the names of the features that ``content`` uses and that this service ignores, such as ``citations``.
+def find_ignored_content_features(content: str | Sequence[BaseModel]) -> Iterator[str]:
+    """Yield the names of API features that a message uses and this service ignores, such as ``citations``.
 
     Args:
-        content: The content of a message: its text, or its blocks. A text uses no such feature.
+        content: The content of the message: a text, which uses no such feature, or content blocks.
     """
     for block in content if not isinstance(content, str) else ():
         if isinstance(block, MediaBlock | SearchResultBlock) and (block.citations or {}).get("enabled"):
             yield "citations"
         if isinstance(block, MediaBlock) and block.transformations:
             yield "transformations"
-        if isinstance(block, OtherBlock) and block.type == "mcp_tool_listing":
+        if isinstance(block, UnknownBlock) and block.type == "mcp_tool_listing":
             yield block.type
         if isinstance(block, ToolResultBlock):
-            yield from find_ignored_features(block.content or "")
+            yield from find_ignored_content_features(block.content or "")
 
 
 def set_cache_control(content: Any, cache_control: Mapping[str, Any]) -> Any:
@@ -177,11 +173,10 @@ def set_cache_control(content: Any, cache_control: Mapping[str, Any]) -> Any:
 
     Args:
         content: The content of a message. A plain text is turned into a text block.
-        cache_control: The value to set.
+        cache_control: The value to set, unless the last block already has a ``cache_control``.
 
     Returns:
-        The changed content. ``content`` itself if it is empty, or if its last block cannot be cached. A
-        ``cache_control`` that the last block already has is kept.
+        The changed content; ``content`` itself if it is empty, or if its last block cannot be cached.
     """
     blocks = [_text(content)] if isinstance(content, str) else content
     if not blocks or blocks[-1]["type"] not in _CACHED:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..estimates import estimate_prompt_tokens
 from .errors import to_anthropic_error
-from .messages_answer import MessagesEventWriter, error_event, make_messages_response_body
+from .messages_answer import MessagesEventWriter, encode_error_event, make_messages_response_body
 from .messages_request import parse_messages_request
 
 if TYPE_CHECKING:
@@ -21,38 +21,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MessagesExchange:
-    """A parsed request of the Messages API, which also writes the answer in that API's form. See `WireExchange`."""
+    """A parsed request of the Messages API, with methods to encode the answer for that API. See `WireExchange`."""
 
     asked: MessagesRequest
-    tells_receipt: bool = False
+    includes_receipt: bool = False
 
     @property
     def request(self) -> CompletionRequest:
-        """The request in the form that is the same for all protocols. See `WireExchange.request`."""
+        """The request in its protocol-independent form. See `WireExchange.request`."""
         return self.asked.completion
 
-    def response_body(self, answer: Answer) -> Mapping[str, Any]:
-        """Build the JSON body of the complete answer, as a dict. See `WireExchange.response_body`."""
-        return make_messages_response_body(self.asked, answer, tells_receipt=self.tells_receipt)
+    def make_response_body(self, answer: Answer) -> Mapping[str, Any]:
+        """Build the JSON body of the complete answer, as a dict. See `WireExchange.make_response_body`."""
+        return make_messages_response_body(self.asked, answer, includes_receipt=self.includes_receipt)
 
     def make_event_writer(self) -> MessagesEventWriter:
         """Make the writer that encodes a streamed answer. See `WireExchange.make_event_writer`."""
         return MessagesEventWriter(
-            self.asked, estimate_prompt_tokens(self.request), tells_receipt=self.tells_receipt
+            self.asked, estimate_prompt_tokens(self.request), includes_receipt=self.includes_receipt
         )
 
 
 class MessagesWire:
-    """Anthropic's Messages API as one of the HTTP protocols that clients may speak. See `WireProtocol`."""
+    """Serves Anthropic's Messages API to clients: parses requests, and encodes errors. See `WireProtocol`."""
 
-    def parse_request(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> MessagesExchange:
+    def parse_request(self, body: Mapping[str, Any], *, includes_receipt: bool = False) -> MessagesExchange:
         """Parse the JSON ``body`` of a Messages request. See `WireProtocol.parse_request`."""
-        return MessagesExchange(parse_messages_request(body), tells_receipt)
+        return MessagesExchange(parse_messages_request(body), includes_receipt)
 
-    def error_response(self, fault: RequestFault, request_id: str) -> tuple[int, Mapping[str, Any]]:
-        """Build the HTTP status and the JSON body of an error response. See `WireProtocol.error_response`."""
+    def to_error_response(self, fault: RequestFault, request_id: str) -> tuple[int, Mapping[str, Any]]:
+        """Build the HTTP status and the JSON body of an error response. See `WireProtocol.to_error_response`."""
         return to_anthropic_error(fault, request_id)
 
-    def shutdown_event(self, fault: RequestFault) -> bytes:
-        """Encode the event that ends an open stream when the server shuts down. See `WireProtocol.shutdown_event`."""
-        return error_event(fault)
+    def encode_shutdown_event(self, fault: RequestFault) -> bytes:
+        """Encode the event that ends an open stream when the server shuts down. See `WireProtocol.encode_shutdown_event`."""
+        return encode_error_event(fault)

@@ -29,7 +29,7 @@ from .thoughts import make_redacted_thinking_block
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from backend.utils.llm.receipt import Usage
+    from backend.utils.llm.receipt import TokenUsage
 
     from ..answer import Answer, Choice, Event, FinishReason, ToolCall
     from ..faults import RequestFault
@@ -45,11 +45,11 @@ PING: Final = encode_json_event({"type": "ping"}, "ping")
 
 
 def make_messages_response_body(
-    request: MessagesRequest, answer: Answer, *, tells_receipt: bool
+    request: MessagesRequest, answer: Answer, *, includes_receipt: bool
 ) -> dict[str, Any]:
     """Build the JSON body of a complete answer in the form of Anthropic's Messages API.
 
-    With ``tells_receipt``, the body also has the receipt of the call.
+    With ``includes_receipt``, the body also has the receipt of the call.
     """
     choice = answer.choices[0]
     return {
@@ -57,7 +57,7 @@ def make_messages_response_body(
         "content": list(_blocks(choice, request)),
         **_end(choice.finish_reason, choice.stop_sequence, is_refused=bool(choice.refusal)),
         "usage": _usage(choice.usage),
-        **_receipt(choice.receipt, is_told=tells_receipt),
+        **_receipt(choice.receipt, is_told=includes_receipt),
     }
 
 
@@ -84,7 +84,7 @@ def _end(reason: FinishReason, stop_sequence: str | None, *, is_refused: bool) -
     return {"stop_reason": _REASONS[reason], "stop_sequence": None}
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def _usage(usage: TokenUsage) -> dict[str, Any]:
     """Usage in Anthropic's form: ``input_tokens`` are those neither read from a cache nor written to one."""
     return {
         "input_tokens": max(0, usage.input - usage.cached - usage.cache_write),
@@ -151,12 +151,14 @@ class MessagesEventWriter:
     Args:
         request: The request that is answered.
         prompt_tokens: An estimate of the prompt's tokens, which the first event reports.
-        tells_receipt: Whether the end of the stream includes the call's receipt.
+        includes_receipt: Whether the end of the stream includes the call's receipt.
     """
 
-    def __init__(self, request: MessagesRequest, prompt_tokens: int, *, tells_receipt: bool = False) -> None:
+    def __init__(
+        self, request: MessagesRequest, prompt_tokens: int, *, includes_receipt: bool = False
+    ) -> None:
         self._request = request
-        self._tells_receipt = tells_receipt
+        self._includes_receipt = includes_receipt
         self._prompt_tokens = prompt_tokens
         self._index = -1
         self._open: str | None = None
@@ -167,7 +169,7 @@ class MessagesEventWriter:
         self._items: Sequence[Mapping[str, Any]] = ()
         self._is_refused = False
 
-    def write(self, event: Event) -> bytes:
+    def encode(self, event: Event) -> bytes:
         """Encode ``event`` as server-sent events of the Messages API. Returns empty bytes if that API has no such event."""
         return b"".join(self._events_of(event))
 
@@ -182,7 +184,7 @@ class MessagesEventWriter:
             case ChoiceFinished():
                 yield from self._finish(event)
             case StreamFailed(fault=fault):
-                yield error_event(fault)
+                yield encode_error_event(fault)
             case _:
                 yield from self._beside(event)
 
@@ -223,7 +225,7 @@ class MessagesEventWriter:
         end = _end(event.reason, event.stop_sequence, is_refused=self._is_refused)
         delta = {**end, "stop_details": None}
         yield _event("message_delta", delta=delta, usage=_usage(event.usage))
-        yield _event("message_stop", **_receipt(event.receipt, is_told=self._tells_receipt))
+        yield _event("message_stop", **_receipt(event.receipt, is_told=self._includes_receipt))
 
     # Blocks ------------------------------------------------------------------------------------------------------
 
@@ -303,7 +305,7 @@ def _tool_use(number: int) -> str:
     return f"tool_use {number}"
 
 
-def error_event(fault: RequestFault) -> bytes:
+def encode_error_event(fault: RequestFault) -> bytes:
     """Encode the server-sent event with which a stream ends after an error."""
     return encode_json_event(to_anthropic_error(fault)[1], "error")
 

@@ -26,12 +26,12 @@ from ..tool_names import check_tool_names_unique
 from .blocks import (
     CHANGES_OF_TOOLS,
     Block,
-    OtherBlock,
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
-    find_ignored_features,
+    UnknownBlock,
+    find_ignored_content_features,
     set_cache_control,
     to_langchain_blocks,
 )
@@ -58,7 +58,7 @@ class _Part(BaseModel):
 
 
 class InputMessage(_Part):
-    """One message of the conversation. System messages may stand between the others, as Claude Code sends them."""
+    """One message of the conversation. A system message may be anywhere in it, as Claude Code sends them."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[Block]
@@ -112,7 +112,7 @@ class OutputConfig(_Part):
 
 
 class CountTokensBody(_Part):
-    """The JSON body of ``/v1/messages/count_tokens``. ``/v1/messages`` has the same fields and more."""
+    """The JSON body of ``/v1/messages/count_tokens``, whose fields ``/v1/messages`` has as well."""
 
     model: Annotated[str, Field(min_length=1, max_length=LONGEST)]
     messages: Annotated[list[InputMessage], Field(min_length=1)]
@@ -141,7 +141,7 @@ AnyBody = TypeVar("AnyBody", bound=CountTokensBody)
 
 
 class MessagesRequest(NamedTuple):
-    """A parsed request of the Messages API: the protocol-independent request, and what only the answer's form depends on.
+    """A parsed request of the Messages API: its protocol-independent form, and settings for the answer's form.
 
     Attributes:
         completion: The request in the form that is the same for all protocols.
@@ -154,15 +154,15 @@ class MessagesRequest(NamedTuple):
     tells_thoughts: bool = False
 
 
-def parse_messages_request(document: Mapping[str, Any]) -> MessagesRequest:
+def parse_messages_request(body_json: Mapping[str, Any]) -> MessagesRequest:
     """Parse the JSON body of ``/v1/messages``.
 
     Raises:
-        InvalidRequestError: ``document`` is no valid request.
+        InvalidRequestError: The body is no valid request.
     """
-    body = _checked(MessagesBody, document)
+    body = _checked(MessagesBody, body_json)
     completion = CompletionRequest(
-        **_asked(body, document),
+        **_asked(body, body_json),
         options=_options(body),
         stop=body.stop_sequences or (),
         streams=bool(body.stream),
@@ -174,13 +174,13 @@ def parse_messages_request(document: Mapping[str, Any]) -> MessagesRequest:
     return MessagesRequest(completion, keeps_thoughts=True, tells_thoughts=thinking.display != "omitted")
 
 
-def parse_count_tokens_request(document: Mapping[str, Any]) -> CompletionRequest:
+def parse_count_tokens_request(body_json: Mapping[str, Any]) -> CompletionRequest:
     """Parse the JSON body of ``/v1/messages/count_tokens``, whose tokens are counted without calling a model.
 
     Raises:
-        InvalidRequestError: ``document`` is no valid request.
+        InvalidRequestError: The body is no valid request.
     """
-    return CompletionRequest(**_asked(_checked(CountTokensBody, document), document))
+    return CompletionRequest(**_asked(_checked(CountTokensBody, body_json), body_json))
 
 
 def _checked(kind: type[AnyBody], document: Mapping[str, Any]) -> AnyBody:
@@ -226,7 +226,7 @@ def _ignored(body: CountTokensBody, document: Mapping[str, Any]) -> Iterator[str
             yield "tools.input_examples"
         yield from find_ignored_allowed_callers({"allowed_callers": tool.allowed_callers}, "tools.")
     for turn in body.messages:
-        yield from find_ignored_features(turn.content)
+        yield from find_ignored_content_features(turn.content)
     if isinstance(body, MessagesBody):
         yield from find_ignored_service_tier(body.service_tier)
 
@@ -265,7 +265,7 @@ def _check(block: BaseModel, place: str) -> None:
     Raises:
         InvalidRequestError: It does.
     """
-    if isinstance(block, OtherBlock) and block.type in CHANGES_OF_TOOLS:
+    if isinstance(block, UnknownBlock) and block.type in CHANGES_OF_TOOLS:
         reason = "Tools do not change within a request here. Send those that hold now in `tools`."
         raise InvalidRequestError(f"{place}: {reason}", place, "unsupported_parameter")
     if isinstance(block, ToolResultBlock) and isinstance(block.content, list):

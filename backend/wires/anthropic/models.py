@@ -28,8 +28,8 @@ def to_anthropic_model(model: ListedModel) -> dict[str, Any]:
     }
 
 
-class PageQuery(NamedTuple):
-    """The query of a client that asks for one page of the list of models.
+class ModelPageQuery(NamedTuple):
+    """Which page of Anthropic's list of models a client asks for.
 
     Attributes:
         limit: The most models on the page; None for all.
@@ -42,7 +42,7 @@ class PageQuery(NamedTuple):
     before_id: str | None = None
 
 
-def parse_page_query(limit: str | None, after_id: str | None, before_id: str | None) -> PageQuery:
+def parse_model_page_query(limit: str | None, after_id: str | None, before_id: str | None) -> ModelPageQuery:
     """Parse the query parameters of Anthropic's list of models.
 
     Raises:
@@ -50,10 +50,10 @@ def parse_page_query(limit: str | None, after_id: str | None, before_id: str | N
     """
     if limit is not None and _LIMIT.fullmatch(limit) is None:
         raise InvalidRequestError("limit: This has to be a number from 1 to 1000.", "limit")
-    return PageQuery(None if limit is None else int(limit), after_id, before_id)
+    return ModelPageQuery(None if limit is None else int(limit), after_id, before_id)
 
 
-def to_anthropic_model_page(models: Sequence[ListedModel], page: PageQuery) -> dict[str, Any]:
+def to_anthropic_model_page(models: Sequence[ListedModel], page: ModelPageQuery) -> dict[str, Any]:
     """Build the response body with one page of ``models``, in Anthropic's form.
 
     Raises:

@@ -37,9 +37,8 @@ def restore_reasoning_items(message: AIMessage) -> AIMessage:
         message: An assistant message of the request.
 
     Returns:
-        A copy without the block, whose items are where the serializer of their provider looks for them. If
-        there is no such block, but signed or encrypted thinking, a copy marked as Anthropic's. Any other
-        message is returned unchanged.
+        A copy with the items in the fields of their provider's serializer, instead of in the block. Without such
+        a block, but with signed or encrypted thinking: a copy marked as Anthropic's. Otherwise ``message``.
     """
     if isinstance(message.content, str):
         return message

@@ -13,7 +13,7 @@ from ..answer import (
     StreamFailed,
     TextDelta,
     ToolCallDelta,
-    total_usage,
+    sum_usage,
 )
 from ..sse import encode_json_event
 from .custom_tools import unwrap_custom_input
@@ -22,7 +22,7 @@ from .errors import to_openai_error
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from backend.utils.llm.receipt import Usage
+    from backend.utils.llm.receipt import TokenUsage
 
     from ..answer import Answer, Choice, Event, ToolCall
     from ..request import CompletionRequest
@@ -31,18 +31,18 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 def make_chat_response_body(
-    request: CompletionRequest, answer: Answer, *, tells_receipt: bool
+    request: CompletionRequest, answer: Answer, *, includes_receipt: bool
 ) -> dict[str, Any]:
     """Build the JSON body of a complete answer in the form of Chat Completions.
 
-    With ``tells_receipt``, the body also has the receipts of all choices.
+    With ``includes_receipt``, the body also has the receipts of all choices.
     """
     document = {
         **_head(request, "chat.completion"),
         "choices": [_choice(number, choice, request) for number, choice in enumerate(answer.choices)],
         "usage": to_chat_usage(answer.usage),
     }
-    if tells_receipt:
+    if includes_receipt:
         document["patchbay"] = {"receipts": [choice.receipt for choice in answer.choices]}
     return document
 
@@ -91,7 +91,7 @@ def _logprobs(tokens: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {"content": list(tokens), "refusal": None} if tokens else None
 
 
-def to_chat_usage(usage: Usage) -> dict[str, Any]:
+def to_chat_usage(usage: TokenUsage) -> dict[str, Any]:
     """Translate token usage into the ``usage`` object of Chat Completions."""
     return {
         "prompt_tokens": usage.input,
@@ -128,24 +128,27 @@ class ChatEventWriter:
 
     Args:
         request: The request that is answered.
-        own_usage_chunk: Whether usage is sent in a separate chunk. All other chunks then have ``"usage":
-            null``.
-        tells_receipt: Whether the last chunk includes the receipts of all choices.
+        separate_usage_chunk: Whether to send usage in a separate chunk. Then the others have ``"usage": null``.
+        includes_receipt: Whether the last chunk includes the receipts of all choices.
     """
 
     def __init__(
-        self, request: CompletionRequest, *, own_usage_chunk: bool = False, tells_receipt: bool = False
+        self,
+        request: CompletionRequest,
+        *,
+        separate_usage_chunk: bool = False,
+        includes_receipt: bool = False,
     ) -> None:
-        self._own_usage_chunk = own_usage_chunk
-        self._tells_receipt = tells_receipt
+        self._own_usage_chunk = separate_usage_chunk
+        self._includes_receipt = includes_receipt
         self._head = _head(request, "chat.completion.chunk")
         self._waiting = request.choices
         self._text_tools = request.text_tools
         self._text_calls: dict[tuple[int, int], _TextCall] = {}
-        self._used: list[Usage] = []
+        self._used: list[TokenUsage] = []
         self._receipts: list[Mapping[str, Any]] = []
 
-    def write(self, event: Event) -> bytes:
+    def encode(self, event: Event) -> bytes:
         """Encode ``event`` as chunks of Chat Completions. Returns empty bytes if that API has no chunk for the event."""
         if isinstance(event, TextDelta):
             return self._chunk([_part(event.choice, {"content": event.text}, logprobs=event.logprobs)])
@@ -187,8 +190,8 @@ class ChatEventWriter:
         last = _part(event.choice, {}, reason=event.reason)
         if self._waiting:
             return kept + self._chunk([last])
-        end: dict[str, Any] = {"usage": to_chat_usage(total_usage(self._used))}
-        if self._tells_receipt:
+        end: dict[str, Any] = {"usage": to_chat_usage(sum_usage(self._used))}
+        if self._includes_receipt:
             end["patchbay"] = {"receipts": self._receipts}
         if self._own_usage_chunk:
             return kept + self._chunk([last]) + self._chunk([], **end) + DONE

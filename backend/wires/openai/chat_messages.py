@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, Sy
 
 from ..bodies import check_embedded_json_size
 from ..faults import InvalidRequestError
-from ..fields import iter_objects_with_paths, optional_field, required_field
+from ..fields import iter_objects_with_paths, read_optional_field, read_required_field
 from .content import check_message_content
 from .custom_tools import wrap_custom_input
 from .tools import to_langchain_tool_call
@@ -43,10 +43,10 @@ def _as_of_today(described: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str
     """Each message with its path. A ``function_call`` of older clients becomes a tool call, and the next message of the function its result."""
     calls: dict[str, str] = {}
     for number, (message, place) in enumerate(iter_objects_with_paths(described, "messages")):
-        function = optional_field(message, "function_call", dict, f"{place}.")
+        function = read_optional_field(message, "function_call", dict, f"{place}.")
         name = message.get("name")
         if function is not None and message.get("tool_calls") in (None, []):
-            called = required_field(function, "name", str, f"{place}.function_call.")
+            called = read_required_field(function, "name", str, f"{place}.function_call.")
             calls[called] = f"call_{number}"
             call = {"id": calls[called], "type": "function", "function": function}
             yield {**message, "tool_calls": [call]}, place
@@ -74,9 +74,9 @@ def _message(message: Mapping[str, Any], place: str) -> BaseMessage:
     within = f"{place}."
     content, name = (
         check_message_content(message.get("content"), f"{within}content", _PARTS),
-        optional_field(message, "name", str, within),
+        read_optional_field(message, "name", str, within),
     )
-    match required_field(message, "role", str, within):
+    match read_required_field(message, "role", str, within):
         case "user":
             return HumanMessage(content, name=name)
         case "system" | "developer":
@@ -84,9 +84,11 @@ def _message(message: Mapping[str, Any], place: str) -> BaseMessage:
         case "assistant":
             return _models_turn(message, content, name, within)
         case "tool":
-            return ToolMessage(content, tool_call_id=required_field(message, "tool_call_id", str, within))
+            return ToolMessage(
+                content, tool_call_id=read_required_field(message, "tool_call_id", str, within)
+            )
         case "function":
-            return FunctionMessage(content=content, name=required_field(message, "name", str, within))
+            return FunctionMessage(content=content, name=read_required_field(message, "name", str, within))
         case _:
             raise InvalidRequestError(
                 f"`{within}role` is `system`, `developer`, `user`, `assistant` or `tool`.", f"{within}role"
@@ -103,12 +105,12 @@ def _models_turn(message: Mapping[str, Any], content: Any, name: str | None, wit
     extras = {
         field: value
         for field in ("refusal", "reasoning_content")
-        if (value := optional_field(message, field, str, within)) is not None
+        if (value := read_optional_field(message, field, str, within)) is not None
     }
     good: list[Any] = []
     bad: list[Any] = []
     for call, place in iter_objects_with_paths(
-        optional_field(message, "tool_calls", list, within) or [], f"{within}tool_calls"
+        read_optional_field(message, "tool_calls", list, within) or [], f"{within}tool_calls"
     ):
         made = _call(call, f"{place}.")
         (bad if "error" in made else good).append(made)
@@ -117,11 +119,11 @@ def _models_turn(message: Mapping[str, Any], content: Any, name: str | None, wit
 
 def _call(call: Mapping[str, Any], within: str) -> dict[str, Any]:
     """A call of a function or of a custom tool, in LangChain's form."""
-    call_id = required_field(call, "id", str, within)
+    call_id = read_required_field(call, "id", str, within)
     if call.get("type") == "custom":
-        custom, place = required_field(call, "custom", dict, within), f"{within}custom."
-        arguments = wrap_custom_input(required_field(custom, "input", str, place))
-        return to_langchain_tool_call(call_id, required_field(custom, "name", str, place), arguments)
-    function, place = required_field(call, "function", dict, within), f"{within}function."
-    arguments = optional_field(function, "arguments", str, place) or ""
-    return to_langchain_tool_call(call_id, required_field(function, "name", str, place), arguments)
+        custom, place = read_required_field(call, "custom", dict, within), f"{within}custom."
+        arguments = wrap_custom_input(read_required_field(custom, "input", str, place))
+        return to_langchain_tool_call(call_id, read_required_field(custom, "name", str, place), arguments)
+    function, place = read_required_field(call, "function", dict, within), f"{within}function."
+    arguments = read_optional_field(function, "arguments", str, place) or ""
+    return to_langchain_tool_call(call_id, read_required_field(function, "name", str, place), arguments)

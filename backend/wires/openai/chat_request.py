@@ -10,11 +10,11 @@ from ..fields import (
     find_ignored_service_tier,
     find_unknown_fields,
     iter_objects_with_paths,
-    optional_field,
     read_model_name,
-    read_options,
+    read_model_options,
+    read_optional_field,
+    read_required_field,
     reject_unsupported_fields,
-    required_field,
 )
 from ..request import CompletionRequest
 from ..tool_names import check_tool_names_unique
@@ -59,26 +59,26 @@ def parse_chat_request(body: Mapping[str, Any]) -> CompletionRequest:
     """
     reject_unsupported_fields(body, _REFUSED)
     _refuse_sounds(body)
-    tools = _tools(optional_field(body, "tools", list) or [])
+    tools = _tools(read_optional_field(body, "tools", list) or [])
     choice = _tool_choice(body.get("tool_choice"))
-    form = optional_field(body, "response_format", dict) or {"type": "text"}
+    form = read_optional_field(body, "response_format", dict) or {"type": "text"}
     return CompletionRequest(
         model=read_model_name(body),
-        messages=parse_chat_messages(required_field(body, "messages", list)),
+        messages=parse_chat_messages(read_required_field(body, "messages", list)),
         tools=choice.filter_allowed_tools(tools.functions),
         tool_choice=choice.mode if tools.functions else None,
-        parallel_tool_calls=optional_field(body, "parallel_tool_calls", bool),
+        parallel_tool_calls=read_optional_field(body, "parallel_tool_calls", bool),
         response_format=parse_response_format(
-            required_field(form, "type", str, "response_format."),
-            optional_field(form, "json_schema", dict, "response_format.") or {},
+            read_required_field(form, "type", str, "response_format."),
+            read_optional_field(form, "json_schema", dict, "response_format.") or {},
             "response_format",
         ),
-        options=read_options({**body, "top_logprobs": body.get("top_logprobs") or None}, _OPTIONS),
+        options=read_model_options({**body, "top_logprobs": body.get("top_logprobs") or None}, _OPTIONS),
         stop=_stops(body.get("stop")),
         choices=_choices(body),
-        streams=optional_field(body, "stream", bool) or False,
-        cache_key=optional_field(body, "prompt_cache_key", str),
-        metadata=optional_field(body, "metadata", dict) or {},
+        streams=read_optional_field(body, "stream", bool) or False,
+        cache_key=read_optional_field(body, "prompt_cache_key", str),
+        metadata=read_optional_field(body, "metadata", dict) or {},
         ignored=[*_ignored(body), *tools.ignored],
         text_tools=frozenset(tools.custom),
     )
@@ -87,19 +87,19 @@ def parse_chat_request(body: Mapping[str, Any]) -> CompletionRequest:
 def _ignored(body: Mapping[str, Any]) -> list[str]:
     """The names of what is not served. An empty object asks for nothing, except of a search."""
     searches = ["web_search_options"] if body.get("web_search_options") == {} else []
-    tier = find_ignored_service_tier(optional_field(body, "service_tier", str))
+    tier = find_ignored_service_tier(read_optional_field(body, "service_tier", str))
     return [*find_unknown_fields(body, _KNOWN), *tier, *searches]
 
 
 def _refuse_sounds(body: Mapping[str, Any]) -> None:
-    if set(map(str, optional_field(body, "modalities", list) or ())) - {"text"}:
+    if set(map(str, read_optional_field(body, "modalities", list) or ())) - {"text"}:
         raise InvalidRequestError(
             "Answers are texts here: `modalities` may hold `text` only.", "modalities", "unsupported_value"
         )
 
 
 def _choices(body: Mapping[str, Any]) -> int:
-    wanted = optional_field(body, "n", int)
+    wanted = read_optional_field(body, "n", int)
     if wanted is not None and not 1 <= wanted <= MOST_CHOICES:
         raise InvalidRequestError(f"`n` has to be from 1 to {MOST_CHOICES}.", "n")
     return wanted or 1
@@ -110,7 +110,7 @@ def _stops(value: object) -> list[str]:
     if (
         not isinstance(words, list)
         or len(words) > MOST_STOPS
-        or not all(isinstance(one, str) for one in words)
+        or not all(isinstance(word, str) for word in words)
     ):
         raise InvalidRequestError(f"`stop` has to be a text, or up to {MOST_STOPS} of them.", "stop")
     return [word for word in words if word]
@@ -130,12 +130,12 @@ class _Tools(NamedTuple):
 def _tools(described: Sequence[Any]) -> _Tools:
     tools = _Tools([], [], [])
     for tool, place in iter_objects_with_paths(described, "tools"):
-        match required_field(tool, "type", str, f"{place}."):
+        match read_required_field(tool, "type", str, f"{place}."):
             case "function":
-                function = required_field(tool, "function", dict, f"{place}.")
+                function = read_required_field(tool, "function", dict, f"{place}.")
                 tools.functions.append(parse_function_tool(function, f"{place}.function"))
             case "custom":
-                custom = required_field(tool, "custom", dict, f"{place}.")
+                custom = read_required_field(tool, "custom", dict, f"{place}.")
                 tools.functions.append(_custom(custom, f"{place}.custom."))
                 tools.custom.append(custom["name"])
             case kind:
@@ -145,9 +145,9 @@ def _tools(described: Sequence[Any]) -> _Tools:
 
 
 def _custom(tool: Mapping[str, Any], within: str) -> dict[str, Any]:
-    form = optional_field(tool, "format", dict, within) or {}
-    grammar = optional_field(form, "grammar", dict, f"{within}format.") or {}
-    about = optional_field(tool, "description", str, within) or ""
+    form = read_optional_field(tool, "format", dict, within) or {}
+    grammar = read_optional_field(form, "grammar", dict, f"{within}format.") or {}
+    about = read_optional_field(tool, "description", str, within) or ""
     return make_custom_tool_function(read_tool_name(tool, within), about, grammar, f"{within}format.grammar.")
 
 
@@ -157,9 +157,11 @@ def _tool_choice(value: Any) -> ToolChoice:
     if isinstance(value, dict) and value.get("type") in _CALLED:
         return ToolChoice(_called(value, "tool_choice."))
     if isinstance(value, dict) and value.get("type") == "allowed_tools":
-        allowed = required_field(value, "allowed_tools", dict, "tool_choice.")
+        allowed = read_required_field(value, "allowed_tools", dict, "tool_choice.")
         place = "tool_choice.allowed_tools"
-        tools = iter_objects_with_paths(required_field(allowed, "tools", list, f"{place}."), f"{place}.tools")
+        tools = iter_objects_with_paths(
+            read_required_field(allowed, "tools", list, f"{place}."), f"{place}.tools"
+        )
         return ToolChoice(
             _mode(allowed, f"{place}."), frozenset(_called(tool, f"{at}.") for tool, at in tools)
         )
@@ -172,11 +174,11 @@ def _tool_choice(value: Any) -> ToolChoice:
 def _called(tool: Mapping[str, Any], within: str) -> str:
     """The name of a function or a custom tool."""
     kind = "custom" if tool.get("type") == "custom" else "function"
-    return required_field(required_field(tool, kind, dict, within), "name", str, f"{within}{kind}.")
+    return read_required_field(read_required_field(tool, kind, dict, within), "name", str, f"{within}{kind}.")
 
 
 def _mode(allowed: Mapping[str, Any], within: str) -> str:
-    mode = required_field(allowed, "mode", str, within)
+    mode = read_required_field(allowed, "mode", str, within)
     if mode not in MODES:
         raise InvalidRequestError(f"`{within}mode` is `auto` or `required`.", f"{within}mode")
     return mode

@@ -13,7 +13,7 @@ from .custom_tools import unwrap_custom_input
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from backend.utils.llm.receipt import Usage
+    from backend.utils.llm.receipt import TokenUsage
 
     from ..answer import Choice, FinishReason
     from .responses_request import ResponsesRequest
@@ -25,37 +25,38 @@ _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_
 
 
 class ResponseObject:
-    """Builds the ``response`` object of the Responses API for one request.
+    """Builds the ``response`` object of the Responses API for one request. Many stream events repeat the object."""
 
-    Many events of its stream repeat the object with a new status.
-    """
-
-    def __init__(self, asked: ResponsesRequest, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, request: ResponsesRequest, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self.id = f"resp_{asked.request.id}"
+        self.id = f"resp_{request.request.id}"
         self._constant = {
             "id": self.id,
             "object": "response",
-            "created_at": asked.request.created,
-            **asked.echo,
+            "created_at": request.request.created,
+            **request.echo,
         }
         self._beginning: bytes | None = None
 
-    def as_dict(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> dict[str, Any]:
+    def as_dict(
+        self, status: str, output: Sequence[Mapping[str, Any]] = (), **extra_fields: Any
+    ) -> dict[str, Any]:
         """Build the response object as a dict.
 
         Args:
             status: The status of the response, such as ``in_progress``.
             output: The output items so far.
-            more: Further fields of the object, such as ``usage``.
+            extra_fields: Further fields of the object, such as ``usage``.
         """
-        return {**self._constant, **self._changing(status, output, more)}
+        return {**self._constant, **self._changing(status, output, extra_fields)}
 
-    def to_json_bytes(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> bytes:
-        """Build the same object as `as_dict`, encoded as JSON."""
+    def to_json_bytes(
+        self, status: str, output: Sequence[Mapping[str, Any]] = (), **extra_fields: Any
+    ) -> bytes:
+        """Build the response object as `as_dict` does, and encode it as JSON."""
         if self._beginning is None:
             self._beginning = encode_json(self._constant)[:-1] + b","
-        return self._beginning + encode_json(self._changing(status, output, more))[1:]
+        return self._beginning + encode_json(self._changing(status, output, extra_fields))[1:]
 
     def _changing(
         self, status: str, output: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
@@ -71,13 +72,13 @@ class ResponseObject:
         }
 
 
-def to_status_and_details(reason: FinishReason) -> tuple[str, dict[str, Any]]:
-    """Translate a finish reason into the response's ``status``, and the ``incomplete_details`` if it is incomplete."""
+def status_from_finish_reason(reason: FinishReason) -> tuple[str, dict[str, Any]]:
+    """Translate a finish reason into the response's ``status``, and a dict with its ``incomplete_details``, if any."""
     why = _INCOMPLETE.get(reason)
     return ("completed", {}) if why is None else ("incomplete", {"incomplete_details": {"reason": why}})
 
 
-def to_responses_usage(usage: Usage) -> dict[str, Any]:
+def to_responses_usage(usage: TokenUsage) -> dict[str, Any]:
     """Translate token usage into the ``usage`` object of the Responses API."""
     return {
         "input_tokens": usage.input,
@@ -106,12 +107,12 @@ class ReasoningItem:
         return "".join(self.pieces)
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """The item as a dict for the response's JSON, with the item's present ``status``."""
+        """Build the item's JSON object for the response, with its present ``status``."""
         is_told = self.pieces and status != "in_progress"
         return {
             "id": self.id,
             "type": "reasoning",
-            "summary": [summary_part(self.text)] if is_told else [],
+            "summary": [make_summary_part(self.text)] if is_told else [],
             "encrypted_content": self.kept,
         }
 
@@ -132,10 +133,7 @@ class MessageItem:
         return "".join(self.pieces)
 
     def content_part(self, *, is_empty: bool = False) -> dict[str, Any]:
-        """The only content part of the message, as a dict for the response's JSON.
-
-        With ``is_empty``, the part has no text yet.
-        """
+        """Build the JSON object of the message's only content part; without text if ``is_empty``."""
         text = "" if is_empty else self.text
         if self.is_refusal:
             return {"type": "refusal", "refusal": text}
@@ -147,7 +145,7 @@ class MessageItem:
         }
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """The item as a dict for the response's JSON, with the item's present ``status``."""
+        """Build the item's JSON object for the response, with its present ``status``."""
         return {
             "id": self.id,
             "type": "message",
@@ -174,7 +172,7 @@ class ToolCallItem:
         return unwrap_custom_input(whole) if self.tool.is_custom else whole or "{}"
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
-        """The item as a dict for the response's JSON, with the item's present ``status``."""
+        """Build the item's JSON object for the response, with its present ``status``."""
         tool, is_new = self.tool, status == "in_progress"
         found = {
             "id": self.id,
@@ -190,28 +188,27 @@ class ToolCallItem:
 Item = ReasoningItem | MessageItem | ToolCallItem
 
 
-def final_item_status(item: Item, items: Sequence[Item], status: ItemStatus) -> ItemStatus:
-    """Get the status of one output item when the response ends.
+def find_final_item_status(item: Item, items: Sequence[Item], status: ItemStatus) -> ItemStatus:
+    """Find the status of one output item when the response ends with ``status``.
 
-    Only the last item can be incomplete: it has the ``status`` of the response, all others are
-    ``completed``.
+    The last item has the same status. All other items are ``completed``.
     """
     return status if item.index == len(items) - 1 else "completed"
 
 
-def to_output_list(items: Sequence[Item], status: ItemStatus) -> list[dict[str, Any]]:
-    """Build the ``output`` list of a response that has ended with ``status``."""
-    return [item.as_dict(status=final_item_status(item, items, status)) for item in items]
+def serialize_output_items(items: Sequence[Item], status: ItemStatus) -> list[dict[str, Any]]:
+    """Build the ``output`` list, as JSON objects, of a response that has ended with ``status``."""
+    return [item.as_dict(status=find_final_item_status(item, items, status)) for item in items]
 
 
-def to_output_items(choice: Choice, asked: ResponsesRequest) -> list[Item]:
+def to_output_items(choice: Choice, request: ResponsesRequest) -> list[Item]:
     """Translate a complete choice into the output items of the response: reasoning, message and tool calls."""
     items: list[Item] = []
 
     def place(kind: str) -> tuple[str, int]:
-        return f"{kind}_{asked.request.id}_{len(items)}", len(items)
+        return f"{kind}_{request.request.id}_{len(items)}", len(items)
 
-    kept = make_encrypted_content(choice.reasoning_items, choice.receipt, asked) if choice.calls else None
+    kept = make_encrypted_content(choice.reasoning_items, choice.receipt, request) if choice.calls else None
     if choice.reasoning or kept:
         items.append(ReasoningItem(*place("rs"), [choice.reasoning] if choice.reasoning else [], kept))
     if choice.text:
@@ -219,21 +216,21 @@ def to_output_items(choice: Choice, asked: ResponsesRequest) -> list[Item]:
     if choice.refusal:
         items.append(MessageItem(*place("msg"), is_refusal=True, pieces=[choice.refusal]))
     for call in choice.calls:
-        tool = asked.tools.find_client_tool(call.name)
+        tool = request.tools.find_client_tool(call.name)
         items.append(ToolCallItem(*place("ctc" if tool.is_custom else "fc"), call.id, tool, [call.arguments]))
     return items
 
 
 def make_encrypted_content(
-    items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any], asked: ResponsesRequest
+    items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any], request: ResponsesRequest
 ) -> str | None:
-    """Pack a provider's reasoning items into the ``encrypted_content`` of a reasoning item.
+    """Encode a provider's reasoning items as the ``encrypted_content`` of a reasoning item.
 
     None if there are no items, or if the client does not send reasoning back.
     """
-    return encode_reasoning_items(items, receipt) if items and asked.keeps_thoughts else None
+    return encode_reasoning_items(items, receipt) if items and request.keeps_thoughts else None
 
 
-def summary_part(text: str) -> dict[str, Any]:
+def make_summary_part(text: str) -> dict[str, Any]:
     """Build the JSON of one part of a reasoning summary."""
     return {"type": "summary_text", "text": text}

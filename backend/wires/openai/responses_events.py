@@ -23,12 +23,12 @@ from .responses_answer import (
     ReasoningItem,
     ResponseObject,
     ToolCallItem,
-    final_item_status,
+    find_final_item_status,
     make_encrypted_content,
-    summary_part,
-    to_output_list,
+    make_summary_part,
+    serialize_output_items,
+    status_from_finish_reason,
     to_responses_usage,
-    to_status_and_details,
 )
 
 if TYPE_CHECKING:
@@ -48,21 +48,21 @@ class ResponsesEventWriter:
     """Encodes the events of one streamed answer as server-sent events of the Responses API.
 
     Args:
-        asked: The request that is answered.
-        tells_receipt: Whether the response object at the end includes the receipt.
-        now: A clock: returns the present time, in seconds since 1970.
+        request: The request that is answered.
+        includes_receipt: Whether the response object at the end includes the receipt.
+        clock: Returns the present time, in seconds since 1970.
     """
 
     def __init__(
         self,
-        asked: ResponsesRequest,
+        request: ResponsesRequest,
         *,
-        tells_receipt: bool = False,
-        now: Callable[[], float] = time.time,
+        includes_receipt: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._asked = asked
-        self._tells_receipt = tells_receipt
-        self._resource = ResponseObject(asked, now)
+        self._asked = request
+        self._includes_receipt = includes_receipt
+        self._resource = ResponseObject(request, clock)
         self._number = 0
         self._items: list[Item] = []
         self._open: MessageItem | ReasoningItem | None = None
@@ -81,7 +81,7 @@ class ResponsesEventWriter:
             StreamFailed: self._fail,
         }
 
-    def write(self, event: Event) -> bytes:
+    def encode(self, event: Event) -> bytes:
         """Encode ``event`` as server-sent events of the Responses API. Returns empty bytes if that API has no such event."""
         if (write := self._writers.get(type(event))) is not None:
             write(event)
@@ -138,7 +138,7 @@ class ResponsesEventWriter:
             self._close_open()
             item = self._open = ReasoningItem(self._new_id("rs"), len(self._items))
             self._add(item)
-            self._say_summary("part.added", item, part=summary_part(""))
+            self._say_summary("part.added", item, part=make_summary_part(""))
         item.pieces.append(event.text)
         self._say_summary("text.delta", item, delta=event.text)
 
@@ -188,7 +188,7 @@ class ResponsesEventWriter:
         item, self._open = self._open, None
         if isinstance(item, ReasoningItem):
             self._say_summary("text.done", item, text=item.text)
-            self._say_summary("part.done", item, part=summary_part(item.text))
+            self._say_summary("part.done", item, part=make_summary_part(item.text))
             if self._asked.keeps_thoughts:  # what the provider wants back of them comes last
                 self._thoughts.append(item)
             else:
@@ -233,15 +233,15 @@ class ResponsesEventWriter:
         self._say("response.output_item.done", output_index=item.index, item=item.as_dict(status=status))
 
     def _finish(self, event: ChoiceFinished) -> None:
-        status, more = to_status_and_details(event.reason)
+        status, more = status_from_finish_reason(event.reason)
         item_status: ItemStatus = "completed" if status == "completed" else "incomplete"
         self._close_open(item_status)
         self._close_thoughts(event)
         for item in self._calls.values():
-            self._close_call(item, final_item_status(item, self._items, item_status))
-        if self._tells_receipt:
+            self._close_call(item, find_final_item_status(item, self._items, item_status))
+        if self._includes_receipt:
             more["patchbay"] = {"receipts": [event.receipt]}
-        output = to_output_list(self._items, item_status)
+        output = serialize_output_items(self._items, item_status)
         whole = self._resource.to_json_bytes(status, output, usage=to_responses_usage(event.usage), **more)
         self._say_response(f"response.{status}", whole)
         self._said.append(DONE)
@@ -252,7 +252,9 @@ class ResponsesEventWriter:
         error = {"code": code, "message": said["message"]}
         self._say_response(
             "response.failed",
-            self._resource.to_json_bytes("failed", to_output_list(self._items, "incomplete"), error=error),
+            self._resource.to_json_bytes(
+                "failed", serialize_output_items(self._items, "incomplete"), error=error
+            ),
         )
         self._said.append(DONE)
 

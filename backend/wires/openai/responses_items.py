@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from ..bodies import check_embedded_json_size
 from ..faults import InvalidRequestError
-from ..fields import iter_objects_with_paths, optional_field, required_field
+from ..fields import iter_objects_with_paths, read_optional_field, read_required_field
 from ..thoughts import decode_reasoning_items
 from .content import check_message_content
 from .custom_tools import wrap_custom_input
@@ -64,14 +64,13 @@ class _Turn:
 
 
 @dataclass(slots=True)
-class InputItems:
-    """Collects the messages and tools from the ``input`` items of one Responses request, in order.
+class ParsedInputItems:
+    """The messages and tools in the ``input`` items of one Responses request, in order.
 
     Consecutive items of the model, such as reasoning, text and tool calls, become one `AIMessage`.
 
     Attributes:
-        tools: Further lists of tools that the input defines, each with its path in the request for error
-            messages.
+        tools: Lists of tools that the input defines, each with its path in the request for error messages.
         ignored: The types of items that are left out, such as those of OpenAI's own tools.
     """
 
@@ -80,8 +79,8 @@ class InputItems:
     ignored: list[str] = field(default_factory=list)
     _turn: _Turn | None = None
 
-    def add_item(self, item: Mapping[str, Any], field_path: str) -> None:
-        """Add one input item.
+    def parse_item(self, item: Mapping[str, Any], field_path: str) -> None:
+        """Parse one input item, and add its message or tools. Items of the model are collected until their turn ends.
 
         Args:
             item: The item.
@@ -91,7 +90,7 @@ class InputItems:
             InvalidRequestError: The item is invalid for its type.
         """
         within = f"{field_path}."
-        kind = optional_field(item, "type", str, within) or (
+        kind = read_optional_field(item, "type", str, within) or (
             "message" if "role" in item or "id" not in item else "item_reference"
         )
         if kind in _OF_THE_MODEL or (kind == "message" and item.get("role") == "assistant"):
@@ -105,12 +104,12 @@ class InputItems:
         if kind == "message":
             self.messages.append(_message(item, within))
         elif kind == "additional_tools":
-            self.tools.append((required_field(item, "tools", list, within), f"{within}tools"))
+            self.tools.append((read_required_field(item, "tools", list, within), f"{within}tools"))
         else:
             self.messages.append(_result(item, within))
 
     def end_model_turn(self) -> None:
-        """Make an `AIMessage` of the model's items since the last message. Call this after the last item."""
+        """Add an `AIMessage` made of the model's items since the last message. Call this after the last item."""
         if self._turn is not None:
             self.messages.append(self._turn.message())
             self._turn = None
@@ -121,14 +120,14 @@ class InputItems:
         self.ignored.append(kind)
 
 
-def parse_input_items(input_value: Any) -> InputItems:
+def parse_input_items(input_value: Any) -> ParsedInputItems:
     """Parse the ``input`` of a Responses request.
 
     Raises:
         InvalidRequestError: The input is neither a text nor a list of items, or an item is invalid for its
             type.
     """
-    items = InputItems()
+    items = ParsedInputItems()
     if isinstance(input_value, str):
         items.messages.append(HumanMessage(input_value))
         return items
@@ -138,14 +137,14 @@ def parse_input_items(input_value: Any) -> InputItems:
         (item.get("arguments") for item in input_value if isinstance(item, dict)), "input"
     )
     for item, place in iter_objects_with_paths(input_value, "input"):
-        items.add_item(item, place)
+        items.parse_item(item, place)
     items.end_model_turn()
     return items
 
 
 def _message(item: Mapping[str, Any], within: str) -> BaseMessage:
     content = check_message_content(item.get("content"), f"{within}content", _PARTS)
-    match required_field(item, "role", str, within):
+    match read_required_field(item, "role", str, within):
         case "user":
             return HumanMessage(content)
         case "system" | "developer":
@@ -163,8 +162,8 @@ def _add_to_turn(turn: _Turn, kind: str, item: Mapping[str, Any], within: str) -
     elif kind == "reasoning":
         turn.kept = decode_reasoning_items(item.get("encrypted_content")) or turn.kept
         parts = [
-            *(optional_field(item, "summary", list, within) or []),
-            *(optional_field(item, "content", list, within) or []),
+            *(read_optional_field(item, "summary", list, within) or []),
+            *(read_optional_field(item, "content", list, within) or []),
         ]
         turn.thoughts += [
             text for part in parts if isinstance(part, dict) and isinstance(text := part.get("text"), str)
@@ -176,16 +175,16 @@ def _add_to_turn(turn: _Turn, kind: str, item: Mapping[str, Any], within: str) -
 
 def _call(kind: str, item: Mapping[str, Any], within: str) -> dict[str, Any]:
     name = make_function_name(
-        required_field(item, "name", str, within), optional_field(item, "namespace", str, within)
+        read_required_field(item, "name", str, within), read_optional_field(item, "namespace", str, within)
     )
-    call_id = required_field(item, "call_id", str, within)
+    call_id = read_required_field(item, "call_id", str, within)
     if kind == "custom_tool_call":
         return to_langchain_tool_call(
-            call_id, name, wrap_custom_input(required_field(item, "input", str, within))
+            call_id, name, wrap_custom_input(read_required_field(item, "input", str, within))
         )
-    return to_langchain_tool_call(call_id, name, optional_field(item, "arguments", str, within) or "")
+    return to_langchain_tool_call(call_id, name, read_optional_field(item, "arguments", str, within) or "")
 
 
 def _result(item: Mapping[str, Any], within: str) -> ToolMessage:
     content = check_message_content(item.get("output"), f"{within}output", _PARTS)
-    return ToolMessage(content, tool_call_id=required_field(item, "call_id", str, within))
+    return ToolMessage(content, tool_call_id=read_required_field(item, "call_id", str, within))

@@ -12,11 +12,11 @@ from ..fields import (
     UNMODERATED,
     find_ignored_service_tier,
     find_unknown_fields,
-    optional_field,
     read_model_name,
-    read_options,
+    read_model_options,
+    read_optional_field,
+    read_required_field,
     reject_unsupported_fields,
-    required_field,
 )
 from ..request import CompletionRequest
 from .responses_items import parse_input_items
@@ -58,7 +58,7 @@ _OF_TEXT: Final = frozenset({"format", "verbosity"})
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """A parsed request of the Responses API: the protocol-independent request, and what only the response's form depends on.
+    """A parsed request of the Responses API: its protocol-independent form, and settings for the response's form.
 
     Attributes:
         request: The request in the form that is the same for all protocols.
@@ -82,27 +82,27 @@ def parse_responses_request(body: Mapping[str, Any]) -> ResponsesRequest:
     """
     reject_unsupported_fields(body, _REFUSED)
     items = parse_input_items(body.get("input"))
-    tools = parse_tools([(optional_field(body, "tools", list) or [], "tools"), *items.tools])
+    tools = parse_tools([(read_optional_field(body, "tools", list) or [], "tools"), *items.tools])
     choice = parse_tool_choice(body.get("tool_choice"), tools)
-    instructions = optional_field(body, "instructions", str)
+    instructions = read_optional_field(body, "instructions", str)
     messages = [*([SystemMessage(instructions)] if instructions else []), *items.messages]
     if not messages:
         raise InvalidRequestError("`input` is empty.", "input")
-    text, options = optional_field(body, "text", dict) or {}, _options(body)
-    form = optional_field(text, "format", dict, "text.") or {"type": "text"}
+    text, options = read_optional_field(body, "text", dict) or {}, _options(body)
+    form = read_optional_field(text, "format", dict, "text.") or {"type": "text"}
     request = CompletionRequest(
         model=read_model_name(body),
         messages=messages,
         tools=choice.filter_allowed_tools(tools.functions),
         tool_choice=choice.mode if tools.functions else None,
-        parallel_tool_calls=optional_field(body, "parallel_tool_calls", bool),
+        parallel_tool_calls=read_optional_field(body, "parallel_tool_calls", bool),
         response_format=parse_response_format(
-            required_field(form, "type", str, "text.format."), form, "text.format"
+            read_required_field(form, "type", str, "text.format."), form, "text.format"
         ),
         options=options,
-        streams=optional_field(body, "stream", bool) or False,
-        cache_key=optional_field(body, "prompt_cache_key", str),
-        metadata=optional_field(body, "metadata", dict) or {},
+        streams=read_optional_field(body, "stream", bool) or False,
+        cache_key=read_optional_field(body, "prompt_cache_key", str),
+        metadata=read_optional_field(body, "metadata", dict) or {},
         ignored=[*_ignored(body), *tools.ignored, *items.ignored],
     )
     echo = _echo(body, request, tools, form, instructions)
@@ -113,12 +113,12 @@ def _options(body: Mapping[str, Any]) -> Options:
     """The options, some of which are in nested objects."""
     given = {
         **body,
-        "reasoning.effort": (optional_field(body, "reasoning", dict) or {}).get("effort"),
-        "text.verbosity": (optional_field(body, "text", dict) or {}).get("verbosity"),
-        "include": _LOGPROBS in (optional_field(body, "include", list) or []) or None,
+        "reasoning.effort": (read_optional_field(body, "reasoning", dict) or {}).get("effort"),
+        "text.verbosity": (read_optional_field(body, "text", dict) or {}).get("verbosity"),
+        "include": _LOGPROBS in (read_optional_field(body, "include", list) or []) or None,
         "top_logprobs": body.get("top_logprobs") or None,  # 0 is what clients send who want none
     }
-    return read_options(given, _OPTIONS)
+    return read_model_options(given, _OPTIONS)
 
 
 def _ignored(body: Mapping[str, Any]) -> list[str]:
@@ -126,14 +126,14 @@ def _ignored(body: Mapping[str, Any]) -> list[str]:
     included = [name for name in body.get("include") or () if isinstance(name, str) and name not in _INCLUDED]
     asked = {
         "store": body.get("store") is True,
-        "truncation": (optional_field(body, "truncation", str) or "disabled") != "disabled",
+        "truncation": (read_optional_field(body, "truncation", str) or "disabled") != "disabled",
     }
     return [
         *find_unknown_fields(body, _KNOWN | {"store"}),
-        *find_unknown_fields(optional_field(body, "reasoning", dict) or {}, _OF_REASONING, "reasoning."),
-        *find_unknown_fields(optional_field(body, "text", dict) or {}, _OF_TEXT, "text."),
+        *find_unknown_fields(read_optional_field(body, "reasoning", dict) or {}, _OF_REASONING, "reasoning."),
+        *find_unknown_fields(read_optional_field(body, "text", dict) or {}, _OF_TEXT, "text."),
         *(name for name, is_asked in asked.items() if is_asked),
-        *find_ignored_service_tier(optional_field(body, "service_tier", str)),
+        *find_ignored_service_tier(read_optional_field(body, "service_tier", str)),
         *included,
     ]
 
@@ -147,7 +147,7 @@ def _echo(
 ) -> dict[str, Any]:
     """The request's fields as the response repeats them; absent ones have OpenAI's defaults."""
     options = request.options
-    reasoning = optional_field(body, "reasoning", dict) or {}
+    reasoning = read_optional_field(body, "reasoning", dict) or {}
     return {
         "instructions": instructions,
         "max_output_tokens": options.max_output_tokens,

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..faults import InvalidRequestError
-from ..fields import find_ignored_allowed_callers, iter_objects_with_paths, optional_field, required_field
+from ..fields import (
+    find_ignored_allowed_callers,
+    iter_objects_with_paths,
+    read_optional_field,
+    read_required_field,
+)
 from ..tool_names import check_tool_names_unique
 from .custom_tools import make_custom_tool_function
 from .tools import MODES, ToolChoice, parse_function_tool, read_tool_name
@@ -27,7 +32,7 @@ _HASH_DIGITS: Final = 8
 
 
 class ClientTool(NamedTuple):
-    """The tool, as the client has defined it, that a function stands for. Answers name the tool, not the function."""
+    """A tool as the client defined it. The model sees a function in its place, but answers name the client's tool."""
 
     name: str
     namespace: str | None = None
@@ -36,7 +41,7 @@ class ClientTool(NamedTuple):
 
 @dataclass(slots=True)
 class ToolTranslator:
-    """Translates the client's tools of one request to functions, and the functions that the model calls back to these tools.
+    """Translates the tools of one request to functions, and functions that the model calls back to the client's tools.
 
     Attributes:
         functions: The functions, in the form of Chat Completions.
@@ -48,12 +53,12 @@ class ToolTranslator:
     by_name: dict[str, ClientTool] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
 
-    def find_client_tool(self, function: str) -> ClientTool:
-        """Find the client's tool for ``function``.
+    def find_client_tool(self, function_name: str) -> ClientTool:
+        """Find the client's tool for the function that the model has called.
 
-        For a function that is not in the request, returns a tool of the same name.
+        A function that is not in the request is taken for a tool of the same name.
         """
-        return self.by_name.get(function) or ClientTool(function)
+        return self.by_name.get(function_name) or ClientTool(function_name)
 
     def _add(self, tool: ClientTool, function: dict[str, Any]) -> None:
         self.functions.append(function)
@@ -75,7 +80,7 @@ class ToolTranslator:
 
     def _read_one(self, tool: Mapping[str, Any], place: str, namespace: str | None) -> None:
         within = f"{place}."
-        match required_field(tool, "type", str, within):
+        match read_required_field(tool, "type", str, within):
             case "function":
                 name = read_tool_name(tool, within)
                 self.ignored += find_ignored_allowed_callers(tool, within)
@@ -88,7 +93,7 @@ class ToolTranslator:
                 self._add(ClientTool(name, namespace, is_custom=True), _custom(tool, within, namespace))
             case "namespace" if namespace is None:
                 self.add_tools(
-                    required_field(tool, "tools", list, within),
+                    read_required_field(tool, "tools", list, within),
                     f"{within}tools",
                     read_tool_name(tool, within),
                 )
@@ -113,7 +118,7 @@ def parse_tools(tool_lists: Sequence[tuple[Sequence[Any], str]]) -> ToolTranslat
 
 
 def make_function_name(name: str, namespace: str | None) -> str:
-    """Make the name of the function that stands for a tool: the tool's name, preceded by its namespace if it has one.
+    """Make the name of the function that replaces a tool: the tool's name, preceded by its namespace if it has one.
 
     A name with a namespace that would be too long is shortened, and ends with a hash.
     """
@@ -126,9 +131,9 @@ def make_function_name(name: str, namespace: str | None) -> str:
 
 def _custom(tool: Mapping[str, Any], within: str, namespace: str | None) -> dict[str, Any]:
     name = make_function_name(read_tool_name(tool, within), namespace)
-    form = optional_field(tool, "format", dict, within) or {}
+    form = read_optional_field(tool, "format", dict, within) or {}
     return make_custom_tool_function(
-        name, optional_field(tool, "description", str, within) or "", form, f"{within}format."
+        name, read_optional_field(tool, "description", str, within) or "", form, f"{within}format."
     )
 
 
@@ -158,18 +163,20 @@ def parse_tool_choice(value: Any, tools: ToolTranslator) -> ToolChoice:
 
 def _chosen(value: Mapping[str, Any], within: str) -> str:
     return make_function_name(
-        required_field(value, "name", str, within), optional_field(value, "namespace", str, within)
+        read_required_field(value, "name", str, within), read_optional_field(value, "namespace", str, within)
     )
 
 
 def _allowed(value: Mapping[str, Any], tools: ToolTranslator) -> ToolChoice:
-    mode = required_field(value, "mode", str, "tool_choice.")
+    mode = read_required_field(value, "mode", str, "tool_choice.")
     if mode not in {"auto", "required"}:
         raise InvalidRequestError("`tool_choice.mode` is `auto` or `required`.", "tool_choice.mode")
     place = "tool_choice.tools"
     chosen = [
-        _chosen(one, f"{at}.")
-        for one, at in iter_objects_with_paths(required_field(value, "tools", list, "tool_choice."), place)
-        if one.get("type") in ("function", "custom")
+        _chosen(item, f"{at}.")
+        for item, at in iter_objects_with_paths(
+            read_required_field(value, "tools", list, "tool_choice."), place
+        )
+        if item.get("type") in ("function", "custom")
     ]
     return ToolChoice(mode, frozenset(chosen)) if chosen or not tools.ignored else ToolChoice("none")

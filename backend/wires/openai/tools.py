@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backend.utils.llm.structured import parse_response_format as parse_schema
 
 from ..faults import InvalidRequestError
-from ..fields import optional_field, required_field
+from ..fields import read_optional_field, read_required_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class ToolChoice:
 
 
 def parse_function_tool(
-    definition: Mapping[str, Any], field_path: str, name: str | None = None
+    definition: Mapping[str, Any], field_path: str, replacement_name: str | None = None
 ) -> dict[str, Any]:
     """Parse the definition of a function tool into the form of Chat Completions.
 
@@ -68,30 +68,30 @@ def parse_function_tool(
         definition: The client's definition: ``name``, and optionally ``description``, ``parameters`` and
             ``strict``.
         field_path: The path of the definition in the request, for error messages.
-        name: A name that replaces the one in the definition; None to keep that.
+        replacement_name: The function's new name; None to keep the name in the definition.
 
     Raises:
         InvalidRequestError: The definition is invalid.
     """
     within = f"{field_path}."
     own = read_tool_name(definition, within)
-    function: dict[str, Any] = {"name": name or own}
+    function: dict[str, Any] = {"name": replacement_name or own}
     for field, kind in (("description", str), ("parameters", dict), ("strict", bool)):
-        if (value := optional_field(definition, field, kind, within)) is not None:
+        if (value := read_optional_field(definition, field, kind, within)) is not None:
             function[field] = value
     return {"type": "function", "function": function}
 
 
-def read_tool_name(definition: Mapping[str, Any], within: str) -> str:
+def read_tool_name(definition: Mapping[str, Any], path_prefix: str) -> str:
     """Get the name of a tool from its definition.
 
     Raises:
         InvalidRequestError: The name is missing, empty or too long.
     """
-    name = required_field(definition, "name", str, within)
+    name = read_required_field(definition, "name", str, path_prefix)
     if not name or len(name) > LONGEST_NAME:
         raise InvalidRequestError(
-            f"`{within}name` has to have 1 to {LONGEST_NAME} characters.", f"{within}name"
+            f"`{path_prefix}name` has to have 1 to {LONGEST_NAME} characters.", f"{path_prefix}name"
         )
     return name
 
@@ -116,13 +116,13 @@ def parse_response_format(kind: str, definition: Mapping[str, Any], field_path: 
             f"`{field_path}.type` is `text`, `json_object` or `json_schema`.", f"{field_path}.type"
         )
     within = f"{field_path}."
-    schema = required_field(definition, "schema", dict, within)
-    if about := optional_field(definition, "description", str, within):
+    schema = read_required_field(definition, "schema", dict, within)
+    if about := read_optional_field(definition, "description", str, within):
         schema = {"description": about, **schema}
     form: dict[str, Any] = {
-        "name": required_field(definition, "name", str, within)[:LONGEST_NAME_OF_A_FORMAT],
+        "name": read_required_field(definition, "name", str, within)[:LONGEST_NAME_OF_A_FORMAT],
         "schema": schema,
-        "strict": optional_field(definition, "strict", bool, within),
+        "strict": read_optional_field(definition, "strict", bool, within),
     }
     wanted = {"type": kind, "json_schema": form}
     try:
@@ -135,9 +135,9 @@ def parse_response_format(kind: str, definition: Mapping[str, Any], field_path: 
 
 
 def to_langchain_tool_call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
-    """Make a tool call in LangChain's form.
+    """Make a tool call in LangChain's form, as a dict.
 
-    If ``arguments`` are no JSON object, it is an ``invalid_tool_call`` with an ``error``.
+    The dict is an ``invalid_tool_call`` with an ``error`` if ``arguments`` is no JSON object.
     """
     try:
         read = json.loads(arguments, strict=False) if arguments else {}

@@ -33,7 +33,7 @@ class TestKeys:
     def test_a_new_master_key_can_be_used_as_it_is_printed(self) -> None:
         printed = run("keys", "new").stdout.strip()
 
-        assert EnvironmentMasterKeys(SecretStr(printed)).newest().name
+        assert EnvironmentMasterKeys(SecretStr(printed)).newest_key().name
         assert told("keys", "new")["master_key"] != printed
 
     def test_rotating_prints_what_was_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +42,7 @@ class TestKeys:
         done = told("keys", "rotate")
 
         assert (done["locked_anew"], done["unreadable"]) == (0, 0)
-        assert MasterKeyFile(tmp_path / "data" / "master.keys").newest().name == done["master"]
+        assert MasterKeyFile(tmp_path / "data" / "master.keys").newest_key().name == done["master"]
 
     def test_an_unusable_database_is_reported_in_one_line_and_exits_1(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -204,6 +204,6 @@ async def enrol(settings: Settings) -> None:
     """A key of the first user's."""
     app = application(settings)
     async with app.router.lifespan_context(app):
-        await app.state.services.keychain.enrol(
+        await app.state.services.keychain.enrol_key(
             DataOwner(FIRST_USER), "openai", SecretStr(CANARY), overlap=timedelta(0)
         )

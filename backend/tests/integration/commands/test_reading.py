@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from backend.cli import app
 from backend.commands.terminal import ExitStatus
-from backend.utils.llm.model_config import load
+from backend.utils.llm.model_config import load_table
 from backend.utils.llm.models.sources import DECLARED, OPENAI_PROFILE
 from backend.utils.llm.testing import Hang, Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
@@ -76,7 +76,7 @@ class TestCheck:
         result = run("check")
 
         assert result.exit_code == 0
-        assert load(table, environ={"LOOPBACK_OPENAI_KEY": "another"}).hash in result.stdout
+        assert load_table(table, environ={"LOOPBACK_OPENAI_KEY": "another"}).hash in result.stdout
 
     def test_a_bad_table_is_reported_whole_and_exits_1(self, table: Path) -> None:
         table.write_text(

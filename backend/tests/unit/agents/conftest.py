@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from backend.agents.in_memory import InMemoryConfirmationStore, InMemoryRunStore
-from backend.database.audit import record_in_own_transaction
+from backend.database.audit import commit_audit_event
 from backend.database.confirmations import SqlConfirmationStore
 from backend.database.runs import SqlRunStore
 from backend.database.valkey_confirmations import ValkeyConfirmationStore
@@ -58,7 +58,7 @@ def stores(request: pytest.FixtureRequest) -> Stores:
     made: TransactionRunner = request.getfixturevalue(f"{kind}_transactions")
     if request.param == "valkey":
         client = request.getfixturevalue("valkey_client")
-        confirmations: Any = ValkeyConfirmationStore(client, partial(record_in_own_transaction, sessions))
+        confirmations: Any = ValkeyConfirmationStore(client, partial(commit_audit_event, sessions))
         return Stores(confirmations, SqlRunStore(made), sessions)
     return Stores(SqlConfirmationStore(made), SqlRunStore(made), sessions)
 

@@ -85,8 +85,8 @@ async def test_what_still_waits_for_a_person_leaves_less_to_the_other_agent() ->
     )
 
     events = await world.say()
-    for one in await world.pending():
-        events = await world.approve(one)
+    for confirmation in await world.pending():
+        events = await world.approve(confirmation)
 
     assert end(events).spent.tool_calls == 5
 

@@ -20,7 +20,7 @@ from backend.agents.errors import (
     ConfirmationNotFoundError,
     ConfirmationRevokedError,
     ConfirmationStaleError,
-    InvalidEditError,
+    InvalidEditedArgumentsError,
     UnknownOutcomeError,
 )
 from backend.agents.events import confirmation_to_json
@@ -215,7 +215,7 @@ async def test_an_edit_that_does_not_fit_can_be_made_again(
     app = world([deletes(), "Gone."])
     one = await asks(app)
 
-    with pytest.raises(InvalidEditError) as refused:
+    with pytest.raises(InvalidEditedArgumentsError) as refused:
         await app.approve(one, arguments=arguments)
     await app.approve(one)
 
@@ -235,7 +235,7 @@ async def test_an_edit_that_is_nested_too_deep_can_be_made_again(deep: int) -> N
     app = World([wants(("put", {"data": {}})), "Done."], tools=[tool(put)])
     one = await asks(app)
 
-    with pytest.raises(InvalidEditError):
+    with pytest.raises(InvalidEditedArgumentsError):
         await app.approve(one, arguments={"data": nested})
 
     (waiting,) = await app.pending()
@@ -288,7 +288,7 @@ async def test_what_somebody_wrote_into_the_store_is_not_run_though_its_digest_f
     one = await asks(app)
     arguments = '{"number":666}'
     forged = one._replace(id="f" * 32, number=1, arguments=arguments)
-    forged = forged._replace(digest=PlainHashSigner().sign(forged.digest_input(arguments)))
+    forged = forged._replace(digest=PlainHashSigner().sign(forged.encode_for_digest(arguments)))
     await app.confirmations.add(forged)
     moved = one._replace(id="e" * 32, number=2)  # the seal of another row
     await app.confirmations.add(moved)
@@ -423,7 +423,7 @@ async def test_safe_calls_run_at_once_and_the_model_waits_for_all(world: MakeWor
 async def test_gated_calls_are_answered_one_by_one_in_any_order(world: MakeWorld) -> None:
     app = world([wants(("delete", {"number": 1}), ("delete", {"number": 2})), "Done."])
     await app.say()
-    by_arguments = {one.arguments: one for one in await app.pending()}
+    by_arguments = {confirmation.arguments: confirmation for confirmation in await app.pending()}
 
     first = await app.reject(by_arguments['{"number":2}'], "Not that one.")
     asked_once = len(app.model.calls)
@@ -438,7 +438,7 @@ async def test_two_gated_calls_approved_at_once_run_once_each_and_the_run_ends(w
     app = world([wants(("delete", {"number": 1}), ("delete", {"number": 2})), "Done."])
     await app.say()
 
-    await asyncio.gather(*(app.approve(one) for one in await app.pending()))
+    await asyncio.gather(*(app.approve(confirmation) for confirmation in await app.pending()))
 
     (run,) = await app.runner.list_recent_runs(ANN)
     assert (sorted(app.effects.done), run.state, len(app.model.calls)) == (

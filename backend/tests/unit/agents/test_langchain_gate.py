@@ -282,7 +282,7 @@ def test_a_synchronous_agent_waits_for_a_yes_too_and_runs_its_tool_once() -> Non
     yes = {"decision": "approve", "digest": asked.value["digest"]}
 
     with ThreadPoolExecutor(8) as threads:
-        said = [one.result() for one in [threads.submit(graph.resume, **yes) for _ in range(8)]]
+        said = [future.result() for future in [threads.submit(graph.resume, **yes) for _ in range(8)]]
 
     assert (before, graph.done) == ([], [7])
     assert ["deleted 7", "Gone."] in said

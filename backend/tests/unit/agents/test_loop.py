@@ -490,7 +490,7 @@ async def test_a_tool_that_may_change_something_without_asking_runs_and_is_writt
     events = await world.say()
 
     kept = await world.confirmations.list_for_run(end(events).run_id)
-    assert (world.effects.done, [(one.state, one.decided_by) for one in kept]) == (
+    assert (world.effects.done, [(confirmation.state, confirmation.decided_by) for confirmation in kept]) == (
         [("note", "tea")],
         [("done", None)],
     )

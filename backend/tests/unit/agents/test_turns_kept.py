@@ -53,4 +53,4 @@ async def test_a_turn_is_one_transaction(
     begun_and_ended = 2
     assert counted.count == turns + begun_and_ended
     entries = await AuditTrail(sqlite_sessions).list_entries(limit=99)
-    assert [one.kind for one in entries].count("agent.tool") == 2 * (turns - 1)
+    assert [entry.kind for entry in entries].count("agent.tool") == 2 * (turns - 1)

@@ -28,11 +28,11 @@ def storm() -> Storm:
 
 
 def broken(storm: Storm) -> list[str]:
-    return [one.name for one in verdict(storm) if not one.holds and one.name != MEMORY]
+    return [bound.name for bound in verdict(storm) if not bound.holds and bound.name != MEMORY]
 
 
 def test_what_is_promised_holds_in_a_storm(storm: Storm) -> None:
-    assert [one for one in verdict(storm) if not one.holds and one.name != MEMORY] == []
+    assert [bound for bound in verdict(storm) if not bound.holds and bound.name != MEMORY] == []
     assert len(storm.ended) == CALLS
     assert storm.provider.faults.total() > 0
 

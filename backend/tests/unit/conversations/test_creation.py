@@ -138,7 +138,7 @@ async def test_wherever_a_process_ends_the_same_key_goes_on_from_there(at: int) 
     office = Office(Power(at))
     with pytest.raises(CrashError) as ended:
         await office.create()
-    await office.creation.wait_for_answers(
+    await office.creation.wait_for_model_calls(
         LONG, asyncio.Event()
     )  # else it is chance whether a step beside it was kept
     office.start_again()
@@ -150,7 +150,7 @@ async def test_wherever_a_process_ends_the_same_key_goes_on_from_there(at: int) 
     assert office.asked == {step: 1 + (step == lost) for step in STEPS}, (
         "only what was not kept is asked for again"
     )
-    assert [one.id for one in office.store.kept] == [created.conversation.id]
+    assert [conversation.id for conversation in office.store.kept] == [created.conversation.id]
     assert (created.conversation.title, created.conversation.status) == ("Budget", "completed")
     assert created.conversation == (await uninterrupted())
     assert office.journals.kept == {}
@@ -169,7 +169,7 @@ async def test_a_process_may_end_while_a_busy_store_makes_it_write_the_journal(s
     created = await office.create()
 
     assert office.asked == ONCE
-    assert [one.id for one in office.store.kept] == [created.conversation.id]
+    assert [conversation.id for conversation in office.store.kept] == [created.conversation.id]
     assert office.journals.kept == {}
 
 
@@ -234,7 +234,7 @@ async def test_what_a_store_is_silent_about_is_in_the_journal_and_stored_later(
     assert not created.is_stored
     assert await office.creation.find(DataOwner("ann"), created.conversation.id) == created.conversation
     store.answers.set()
-    await office.creation.settle_abandoned_journals()
+    await office.creation.recover_abandoned_journals()
     assert (store.kept, office.journals.kept) == ([created.conversation], {})
 
 
@@ -246,7 +246,7 @@ async def test_what_a_store_breaks_on_is_kept_in_the_journal() -> None:
         await office.create(key=None)
 
     office.store.power = Power()
-    await office.creation.settle_abandoned_journals()
+    await office.creation.recover_abandoned_journals()
     assert len(office.store.kept) == 1
 
 
@@ -256,7 +256,7 @@ async def test_what_is_made_is_stored_though_its_request_is_over() -> None:
     await store.is_asked.wait()
 
     request.cancel()
-    await office.creation.wait_for_answers(LONG, asyncio.Event())
+    await office.creation.wait_for_model_calls(LONG, asyncio.Event())
 
     assert len(store.kept) == 1
     assert office.journals.kept == {}
@@ -280,9 +280,9 @@ async def test_what_was_acknowledged_is_there_once_after_any_number_of_ends(
         except CrashError:
             office.start_again()
     office.store.fails = 0
-    await office.creation.settle_abandoned_journals()
+    await office.creation.recover_abandoned_journals()
 
-    kept = [one.id for one in office.store.kept]
+    kept = [conversation.id for conversation in office.store.kept]
     assert len(kept) == len(set(kept))
     assert acknowledged <= set(kept)
     assert key is None or len(kept) == 1
@@ -314,7 +314,7 @@ async def test_a_second_request_waits_for_the_first() -> None:
 
     created = await asyncio.gather(*(office.create() for _ in range(5)))
 
-    assert len({one.conversation.id for one in created}) == 1
+    assert len({conversation.conversation.id for conversation in created}) == 1
     assert office.asked == ONCE
 
 
@@ -411,7 +411,7 @@ async def test_what_a_store_does_not_take_in_time_is_found_and_stored_later(key:
     assert await office.creation.find(DataOwner("ann"), created.conversation.id) == created.conversation
     assert await office.creation.find(DataOwner("bob"), created.conversation.id) is None
     office.store.fails = 0
-    await office.creation.settle_abandoned_journals()
+    await office.creation.recover_abandoned_journals()
     assert office.store.kept == [created.conversation]
     assert office.journals.kept == {}
 
@@ -423,8 +423,10 @@ async def test_the_same_key_may_ask_whether_it_is_stored_by_now() -> None:
 
     third = await office.create()
 
-    assert [one.is_stored for one in (first, second, third)] == [False, False, True]
-    assert {one.conversation.id for one in (first, second, third)} == {first.conversation.id}
+    assert [conversation.is_stored for conversation in (first, second, third)] == [False, False, True]
+    assert {conversation.conversation.id for conversation in (first, second, third)} == {
+        first.conversation.id
+    }
     assert office.asked == ONCE
 
 
@@ -462,11 +464,11 @@ async def test_what_nobody_comes_back_for_goes_after_a_day() -> None:
     office.start_again()
     (left,) = office.journals.kept.values()
 
-    await office.creation.settle_abandoned_journals()
+    await office.creation.recover_abandoned_journals()
     assert list(office.journals.kept.values()) == [left]
 
     left.age = KEPT + 1
-    await office.creation.settle_abandoned_journals()
+    await office.creation.recover_abandoned_journals()
     assert office.journals.kept == {}
 
 
@@ -477,7 +479,7 @@ async def test_what_cannot_be_stored_holds_nothing_else_up() -> None:
     office.journals.kept[first.conversation.id].conversation = b"{}"
 
     with pytest.raises(ExceptionGroup, match="cannot be stored"):
-        await office.creation.settle_abandoned_journals()
+        await office.creation.recover_abandoned_journals()
 
     assert office.store.kept == [second.conversation]
 
@@ -571,7 +573,7 @@ class TestStop:
         await self.cut_short(office, slow)
         slow.answers.set()
 
-        await office.creation.wait_for_answers(LONG, asyncio.Event())
+        await office.creation.wait_for_model_calls(LONG, asyncio.Event())
 
         assert office.models.asked == set(STEPS) - {"conv_folder"}
         office.start_again()
@@ -599,7 +601,7 @@ class TestStop:
         if seconds:
             hurry.set()
 
-        await office.creation.wait_for_answers(seconds, hurry)
+        await office.creation.wait_for_model_calls(seconds, hurry)
 
         assert office.journals.held == set()
         await office.create()
@@ -611,7 +613,7 @@ class TestStop:
         office.models.models["conv_structure"].script.insert(0, ProviderDownError("the key is gone"))
         await self.cut_short(office, slow)
         slow.answers.set()
-        await office.creation.wait_for_answers(LONG, asyncio.Event())
+        await office.creation.wait_for_model_calls(LONG, asyncio.Event())
 
         created = await office.create()
 
@@ -622,7 +624,7 @@ class TestStop:
     ) -> None:
         await self.cut_short(office, slow, key=None)
 
-        await office.creation.wait_for_answers(LONG, asyncio.Event())
+        await office.creation.wait_for_model_calls(LONG, asyncio.Event())
 
         assert office.asked["conv_structure"] == 0
         assert office.journals.held == set()
@@ -630,4 +632,4 @@ class TestStop:
     async def test_without_anything_under_way_nothing_is_waited_for(self, office: Office) -> None:
         await office.create()
 
-        await office.creation.wait_for_answers(LONG, asyncio.Event())
+        await office.creation.wait_for_model_calls(LONG, asyncio.Event())

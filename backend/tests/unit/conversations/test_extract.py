@@ -29,14 +29,14 @@ def found(spoken: Transcript) -> ExtractedSummary:
 
 
 def promises(*turns: tuple[str, str]) -> list[tuple[str, str]]:
-    return [(one.owner, one.description) for one in found(transcript(list(turns), "en")).promises]
+    return [(promise.owner, promise.description) for promise in found(transcript(list(turns), "en")).promises]
 
 
 def hits(example: Example) -> int:
     left, count = list(found(example.transcript).promises), 0
     for owner, word in example.promises:
         match = next(
-            (one for one in left if one.owner == owner and word.lower() in one.description.lower()), None
+            (task for task in left if task.owner == owner and word.lower() in task.description.lower()), None
         )
         if match is not None:
             left.remove(match)
@@ -49,8 +49,8 @@ def words(text: str) -> set[str]:
 
 
 def not_said(spoken: Transcript, extracted: ExtractedSummary) -> set[str]:
-    said = set[str]().union(*(words(f"{one.speaker} {one.text}") for one in spoken.segments))
-    texts = [extracted.title, extracted.overview, *(one.description for one in extracted.promises)]
+    said = set[str]().union(*(words(f"{segment.speaker} {segment.text}") for segment in spoken.segments))
+    texts = [extracted.title, extracted.overview, *(promise.description for promise in extracted.promises)]
     return set[str]().union(*map(words, texts)) - said
 
 
@@ -207,7 +207,7 @@ def test_the_sample_comes_out_as_it_was() -> None:
     sample = found(SAMPLE)
 
     assert (sample.title, sample.category) == ("new booking page goes live", Category.WORK)
-    assert [(one.owner, one.description) for one in sample.promises] == [
+    assert [(promise.owner, promise.description) for promise in sample.promises] == [
         (
             "Jonas",
             "have it repaired by Wednesday evening (The page itself is done, but the payment test still fails for gift cards)",
@@ -221,7 +221,7 @@ def test_the_sample_comes_out_as_it_was() -> None:
 TALK = st.lists(
     st.tuples(
         st.sampled_from(["Ann", "Bob", "Speaker 1", ""]),
-        st.one_of(st.text(max_size=60), st.sampled_from([one.text for one in SAMPLE.segments])),
+        st.one_of(st.text(max_size=60), st.sampled_from([segment.text for segment in SAMPLE.segments])),
     ),
     max_size=8,
 )
@@ -236,7 +236,7 @@ def test_nothing_is_added_to_any_transcript(turns: list[tuple[str, str]], langua
         assert extracted.title
         assert extracted.overview
         assert not not_said(spoken, extracted)
-        assert {one.owner for one in extracted.promises} <= {
+        assert {promise.owner for promise in extracted.promises} <= {
             " ".join(speaker.split()) for speaker, _ in turns
         }
 

@@ -228,7 +228,9 @@ async def test_another_language_is_named_and_asked_for() -> None:
 
 
 async def test_an_action_item_that_is_repeated_is_listed_once() -> None:
-    twice = {"items": [{"description": one, "owner": None} for one in ("Call Bob", "call bob", "Pay")]}
+    twice = {
+        "items": [{"description": literal, "owner": None} for literal in ("Call Bob", "call bob", "Pay")]
+    }
     conversation, _ = await made(conv_action_items=[twice])
 
     assert [item.description for item in conversation.action_items] == ["Call Bob", "Pay"]

@@ -139,10 +139,10 @@ def test_an_abridged_transcript_is_its_beginning_and_its_end(texts: tuple[str, .
     whole = transcript(*texts)
     part = whole.abridge(limit)
 
-    said, kept = ("".join(one.text for one in each.segments) for each in (whole, part))
+    said, kept = ("".join(segment.text for segment in each.segments) for each in (whole, part))
     if part is whole:
         return
-    assert sum(len(one.speaker) + len(one.text) for one in part.segments if one.text) <= limit
+    assert sum(len(segment.speaker) + len(segment.text) for segment in part.segments if segment.text) <= limit
     assert any(kept == said[:cut] + said[len(said) - len(kept) + cut :] for cut in range(len(kept) + 1))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.background import BackgroundRunner
+from backend.background import BackgroundTaskRunner
 from backend.database.changes import ChangeListener, announce_change
 from backend.database.postgres import make_postgres_engine
 
@@ -64,7 +64,7 @@ async def test_what_is_committed_elsewhere_is_heard_and_nothing_else(url: str) -
     changes = ChangeListener(url)
     heard = Heard(changes)
 
-    async with other(url) as sessions, changes.listen(BackgroundRunner()):
+    async with other(url) as sessions, changes.listen(BackgroundTaskRunner()):
         await heard.until(keys=1, overrides=1, tokens=1)  # on a new connection all look once
         async with sessions() as session:
             await announce_change(session, "keys")
@@ -82,7 +82,7 @@ async def test_after_a_lost_connection_all_look_for_what_they_missed(url: str, p
     changes = ChangeListener(url)
     heard = Heard(changes)
 
-    async with changes.listen(BackgroundRunner()):
+    async with changes.listen(BackgroundTaskRunner()):
         await heard.until(overrides=1)
         name = url.partition("@/")[2].partition("?")[0]
         await asyncio.to_thread(postgres.run, CUT_OFF.format(name=name))
@@ -100,7 +100,7 @@ async def test_a_look_that_fails_keeps_nobody_else_from_looking(
     changes.subscribe("keys", fail)
     heard = Heard(changes)
 
-    async with changes.listen(BackgroundRunner()):
+    async with changes.listen(BackgroundTaskRunner()):
         await heard.until(keys=1)
 
     assert "database.changes.look_failed" in caplog.text
@@ -110,7 +110,7 @@ async def test_without_postgresql_nothing_is_announced_and_nobody_listens(sqlite
     changes = ChangeListener(None)
     heard = Heard(changes)
 
-    async with changes.listen(BackgroundRunner()), sqlite_sessions.begin() as session:
+    async with changes.listen(BackgroundTaskRunner()), sqlite_sessions.begin() as session:
         await announce_change(session, "tokens")
 
     assert not heard.looks

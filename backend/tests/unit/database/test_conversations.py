@@ -15,9 +15,9 @@ from backend.conversations.store import (
     Conversation,
     ConversationPage,
     ConversationStore,
-    Filing,
+    ConversationSummary,
+    FolderChoice,
     InvalidCursorError,
-    Summary,
 )
 from backend.conversations.transcript import Segment, Transcript
 from backend.database.conversations import SqlConversationStore
@@ -46,7 +46,7 @@ def conversation(**given: Any) -> Conversation:
         "status": "completed",
         "transcript": transcript,
         "receipts": {"conv_folder": {"endpoint": "openai:gpt-6-luna", "attempts": [{"duration_ms": 12.5}]}},
-        "folder": Filing(folder_id="work", confidence=0.9, reasoning="…", validation_status="accepted"),
+        "folder": FolderChoice(folder_id="work", confidence=0.9, reasoning="…", validation_status="accepted"),
     }
     return Conversation(**(defaults | given))
 
@@ -137,7 +137,7 @@ async def test_the_last_page_has_no_cursor(store: ConversationStore) -> None:
 async def test_a_page_leaves_out_the_transcript(store: ConversationStore) -> None:
     await store.add(conversation())
     (item,) = (await store.list_page(DataOwner("ann"), limit=1, cursor=None)).items
-    assert type(item) is Summary
+    assert type(item) is ConversationSummary
 
 
 async def test_a_limit_below_one_is_refused(store: ConversationStore) -> None:
@@ -172,8 +172,8 @@ async def test_a_foreign_cursor_is_refused(store: ConversationStore, cursor: str
         await store.list_page(DataOwner("ann"), limit=1, cursor=cursor)
 
 
-async def all_pages(store: ConversationStore, *, limit: int) -> list[Summary]:
-    seen: list[Summary] = []
+async def all_pages(store: ConversationStore, *, limit: int) -> list[ConversationSummary]:
+    seen: list[ConversationSummary] = []
     cursor: str | None = None
     while True:
         page = await store.list_page(DataOwner("ann"), limit=limit, cursor=cursor)

@@ -11,9 +11,9 @@ from sqlalchemy.exc import OperationalError
 
 from backend.database.engine import (
     UnusableDatabaseError,
-    make_blocking_sqlite_engine,
     make_engine,
-    make_sqlite_counter_engine,
+    make_sqlite_budget_engine,
+    make_sync_sqlite_engine,
     open_and_migrate_sqlite,
 )
 from backend.database.sqlite_transactions import BUSY_SECONDS
@@ -134,7 +134,7 @@ async def test_a_forked_child_has_connections_of_its_own(engine: AsyncEngine) ->
     assert await ask() == 7
 
 
-@pytest.mark.parametrize("make", [make_blocking_sqlite_engine, make_sqlite_counter_engine])
+@pytest.mark.parametrize("make", [make_sync_sqlite_engine, make_sqlite_budget_engine])
 def test_who_writes_in_a_thread_waits_for_the_turns_of_others(
     make: Callable[[Path], Engine], tmp_path: Path
 ) -> None:

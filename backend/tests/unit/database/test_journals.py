@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.conversations.errors import StorageUnavailableError
-from backend.conversations.journal import JournalClaim
+from backend.conversations.journal import JournalHeader
 from backend.database import journals as module
 from backend.database.engine import UnusableDatabaseError
 from backend.database.journals import FileJournal, FileJournalStore
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ID = "0123456789abcdef" * 2
-CLAIM = JournalClaim(fingerprint="f", created_at=datetime(2026, 11, 21, 12, tzinfo=UTC))
+CLAIM = JournalHeader(fingerprint="f", created_at=datetime(2026, 11, 21, 12, tzinfo=UTC))
 ROOM = 10_000
 DAY = 24 * 3600.0
 MADE = json.dumps({"title": "Kaffee ☕"}).encode()
@@ -63,7 +63,11 @@ async def test_what_was_written_is_there_when_it_is_opened_again(journals: FileJ
 
     again = await opened(journals)
 
-    assert (again.claim, again.read_answer("conv_folder"), again.conversation) == (CLAIM, b'{"a": 1}', MADE)
+    assert (again.header, again.read_answer("conv_folder"), again.finished_conversation) == (
+        CLAIM,
+        b'{"a": 1}',
+        MADE,
+    )
     assert again.read_answer("conv_discard") is None
     await again.close()
 
@@ -169,14 +173,15 @@ async def test_what_was_half_written_is_not_there(
 
     again = await opened(journals)
 
-    kept = [again.claim, again.read_answer("conv_structure"), again.conversation]
+    kept = [again.header, again.read_answer("conv_structure"), again.finished_conversation]
     ends = [end + 1 for end, byte in enumerate(whole) if byte == ord("\n")]
     assert kept == [
-        one if cut >= end else None for one, end in zip([CLAIM, b'{"a": "bc"}', MADE], ends, strict=True)
+        header if cut >= end else None
+        for header, end in zip([CLAIM, b'{"a": "bc"}', MADE], ends, strict=True)
     ]
     await again.reserve_space(CLAIM, ROOM)
     await again.write_conversation(b"{}")
-    assert await journals.read_finished(ID) == b"{}"
+    assert await journals.read_finished_conversation(ID) == b"{}"
     await again.close()
 
 
@@ -193,7 +198,7 @@ async def test_what_a_failed_write_left_is_not_taken_for_a_line(
     await journal.close()
 
     again = await opened(journals)
-    assert (again.read_answer("conv_folder"), again.conversation) == (b"1", None)
+    assert (again.read_answer("conv_folder"), again.finished_conversation) == (b"1", None)
     await again.close()
 
 
@@ -242,7 +247,7 @@ async def test_there_is_a_bound_to_what_waits(
 async def test_a_folder_that_is_gone_is_not_made_anew(journals: FileJournalStore, folder: Path) -> None:
     folder.rename(folder.with_name("elsewhere"))
 
-    for ask in (journals.open(ID), journals.list_abandoned(DAY)):
+    for ask in (journals.open(ID), journals.list_abandoned_ids(DAY)):
         with pytest.raises(StorageUnavailableError):
             await ask
 
@@ -272,7 +277,7 @@ async def test_a_folder_that_is_away_for_a_while_comes_back_with_what_was_writte
 
     await journal.write_conversation(MADE)
 
-    assert await journals.read_finished(ID) == MADE
+    assert await journals.read_finished_conversation(ID) == MADE
     await journal.close()
 
 
@@ -294,22 +299,22 @@ async def test_what_is_left_is_what_nobody_has_open_and_is_made_or_old(
     journal = await begun(journals)
     (folder / "note.txt").write_text("not a journal")
     await journal.close()
-    assert await journals.list_abandoned(DAY) == []
-    assert await journals.list_abandoned(-1) == [ID]
+    assert await journals.list_abandoned_ids(DAY) == []
+    assert await journals.list_abandoned_ids(-1) == [ID]
 
     journal = await opened(journals)
     await journal.write_conversation(MADE)
-    assert await journals.list_abandoned(DAY) == []
+    assert await journals.list_abandoned_ids(DAY) == []
 
     await journal.close()
-    assert await journals.list_abandoned(DAY) == [ID]
+    assert await journals.list_abandoned_ids(DAY) == [ID]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../patchbay.sqlite3", ID[:-1], ID + "0", ID.upper(), "", "\0"])
 async def test_only_an_id_leads_to_a_file(name: str, journals: FileJournalStore, tmp_path: Path) -> None:
     (tmp_path / "data" / "patchbay.sqlite3").write_bytes(b"conversation {}\n")
 
-    assert await journals.read_finished(name) is None
+    assert await journals.read_finished_conversation(name) is None
 
 
 async def test_what_is_not_ours_is_begun_anew(journals: FileJournalStore, folder: Path) -> None:
@@ -317,7 +322,7 @@ async def test_what_is_not_ours_is_begun_anew(journals: FileJournalStore, folder
 
     journal = await opened(journals)
 
-    assert (journal.claim, journal.conversation) == (None, None)
+    assert (journal.header, journal.finished_conversation) == (None, None)
     await journal.close()
 
 

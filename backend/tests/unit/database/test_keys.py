@@ -16,7 +16,7 @@ from backend.database.engine import make_engine
 from backend.database.keys import SqlKeyStore
 from backend.keys.problem import KeyProblem, Reason
 from backend.keys.store import KeyRemoval, KeyVersion
-from backend.keys.vault import EncryptedKey, KeyIdentity, OwnServer
+from backend.keys.vault import EncryptedKey, KeyIdentity, OwnEndpointConfig
 from backend.tests.fakes.keys import InMemoryKeys
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def version(row: str, owner: DataOwner = ANN, provider: str = "openai", at: date
 
 
 async def add(store: KeyStore, key: KeyVersion, *, until: datetime) -> None:
-    await store.add_version(key.place, lambda _: key, now=key.created_at, until=until)
+    await store.add_version(key.place, lambda _: key, now=key.created_at, previous_valid_until=until)
 
 
 async def rows(store: KeyStore, owner: DataOwner = ANN, now: datetime = NOON) -> list[str]:
@@ -64,7 +64,9 @@ class TestEveryStore:
     async def test_what_was_kept_is_found_as_it_was(self, store: KeyStore) -> None:
         key = version("1")._replace(sealed=EncryptedKey("m1", b"\x00\xff", None, "f"))
         own = version("2", provider="own")
-        own = own._replace(place=own.place._replace(server=OwnServer("https://models.example/v1", "llama")))
+        own = own._replace(
+            place=own.place._replace(server=OwnEndpointConfig("https://models.example/v1", "llama"))
+        )
         await add(store, key, until=NOON)
         await add(store, own, until=NOON)
 
@@ -75,7 +77,7 @@ class TestEveryStore:
         await add(store, version("1"), until=NOON)
 
         assert await rows(store, other) == []
-        assert not await store.remove(other, "openai", NOON)
+        assert not await store.remove_key(other, "openai", NOON)
         assert await rows(store) == ["1"]
 
     async def test_the_one_before_holds_until_its_time_is_up(self, store: KeyStore) -> None:
@@ -103,9 +105,9 @@ class TestEveryStore:
         await add(store, version("1"), until=NOON)
         await add(store, version("2"), until=NOON + HOUR)
 
-        assert await store.remove(ANN, "openai", NOON)
+        assert await store.remove_key(ANN, "openai", NOON)
         assert await rows(store) == []
-        assert not await store.remove(ANN, "openai", NOON)
+        assert not await store.remove_key(ANN, "openai", NOON)
 
     async def test_removals_and_replacements_are_listed_in_order(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
@@ -115,8 +117,8 @@ class TestEveryStore:
         await add(store, version("3"), until=NOON + HOUR)
         assert await store.list_removals(1) == [KeyRemoval(2, "2", NOON + HOUR)]
 
-        await store.remove(ANN, "openai", NOON)
-        await store.remove(ANN, "openai", NOON)
+        await store.remove_key(ANN, "openai", NOON)
+        await store.remove_key(ANN, "openai", NOON)
         numbers, gone, times = zip(*await store.list_removals(2), strict=True)
         assert (numbers, sorted(gone), set(times)) == ((3, 4), ["2", "3"], {NOON})
 
@@ -130,7 +132,7 @@ class TestEveryStore:
             return version(str(len(told)), DataOwner(f"user-{len(told)}"))
 
         for _ in range(2):
-            await store.add_version(version("1").place, seal, now=NOON, until=NOON)
+            await store.add_version(version("1").place, seal, now=NOON, previous_valid_until=NOON)
 
         assert told == [False, True]
 
@@ -177,7 +179,7 @@ class TestEveryStore:
     async def test_after_a_success_it_is_still_once_a_day(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
         assert await store.record_problem("1", problem())
-        await store.record_success("1", "openai:m")
+        await store.clear_resolved_problem("1", "openai:m")
 
         assert await problems(store) == [None]
         assert not await store.record_problem("1", problem(at=NOON + HOUR))
@@ -189,10 +191,10 @@ class TestEveryStore:
         await add(store, version("1"), until=NOON)
         await store.record_problem("1", problem("no_access"))
 
-        await store.record_success("1", "openai:another")
+        await store.clear_resolved_problem("1", "openai:another")
         assert await problems(store) == [problem("no_access")]
 
-        await store.record_success("1", "openai:m")
+        await store.clear_resolved_problem("1", "openai:m")
         assert await problems(store) == [None]
 
     async def test_nothing_is_reported_of_a_deleted_key(self, store: KeyStore) -> None:
@@ -227,7 +229,7 @@ class TestEveryStore:
         def renew(keys: Sequence[KeyVersion]) -> Iterable[KeyVersion]:
             return [key._replace(sealed=anew) for key in keys if key.place.row == "1"]
 
-        assert await store.rewrap_all(renew) == 1
+        assert await store.rewrap_all_data_keys(renew) == 1
         assert [key.sealed for owner in (ANN, BOB) for key in await store.list_versions(owner, NOON)] == [
             anew,
             SEALED,
@@ -243,7 +245,7 @@ class TestTheDatabase:
         there = SqlKeyStore(async_sessionmaker(engine))
         assert await rows(there) == ["1"]
 
-        await here.remove(ANN, "openai", NOON)
+        await here.remove_key(ANN, "openai", NOON)
 
         assert await rows(there) == []
         await engine.dispose()
@@ -254,7 +256,7 @@ class TestTheDatabase:
         store = SqlKeyStore(sessions)
         for row, hours in (("1", 0), ("2", 2), ("3", 4)):
             await add(store, version(row), until=NOON)
-            await store.remove(ANN, "openai", NOON + hours * HOUR)
+            await store.remove_key(ANN, "openai", NOON + hours * HOUR)
 
         assert await store.list_removals(0) == [KeyRemoval(3, "3", NOON + 4 * HOUR)]
 
@@ -303,7 +305,7 @@ class TestTheDatabase:
         store = SqlKeyStore(sessions)
         await add(store, version("1"), until=NOON)
         await store.record_problem("1", problem())
-        await store.remove(ANN, "openai", NOON)
+        await store.remove_key(ANN, "openai", NOON)
 
         async with sessions() as session:
             assert await session.scalar(text("SELECT count(*) FROM key_notices")) == 0
@@ -324,6 +326,6 @@ class TestTheDatabase:
             return [key._replace(sealed=EncryptedKey("m2", b"w", b"b", "f")) for key in keys]
 
         adding = [add(store, version(str(n), DataOwner(f"user-{n}")), until=NOON) for n in range(20)]
-        await asyncio.gather(*adding[:10], store.rewrap_all(renew), *adding[10:])
+        await asyncio.gather(*adding[:10], store.rewrap_all_data_keys(renew), *adding[10:])
 
         assert [len(await rows(store, DataOwner(f"user-{n}"))) for n in range(20)] == [1] * 20

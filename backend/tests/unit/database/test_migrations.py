@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.access import default_grant
+from backend.access import make_default_grant
 from backend.database import migrations
 from backend.database.engine import make_engine
 from backend.database.ledger import make_ledger_store
@@ -102,8 +102,8 @@ async def test_tokens_of_before_may_do_what_they_could(engine: AsyncEngine) -> N
     await upgrade(engine)
 
     tokens = TokenStore(async_sessionmaker(engine))
-    assert {one.id: one.grant for one in await tokens.list_tokens()} == {
-        user: replace(default_grant(user), token_id=user) for user in ("admin", "ann")
+    assert {token.id: token.grant for token in await tokens.list_tokens()} == {
+        user: replace(make_default_grant(user), token_id=user) for user in ("admin", "ann")
     }
 
 

@@ -37,14 +37,14 @@ async def _keep(sessions: Sessions, conversation_id: str, title: str) -> None:
 async def test_the_value_of_the_first_row_is_read_and_none_if_there_is_none(sessions: Sessions) -> None:
     await _keep(sessions, "c1", "Coffee")
 
-    assert await TITLE.fetch_first(sessions.kw["bind"], id="c1") == "Coffee"
-    assert await TITLE.fetch_first(sessions.kw["bind"], id="c2") is None
+    assert await TITLE.fetch_first_value(sessions.kw["bind"], id="c1") == "Coffee"
+    assert await TITLE.fetch_first_value(sessions.kw["bind"], id="c2") is None
 
 
 async def test_a_value_is_a_parameter_and_never_sql(sessions: Sessions) -> None:
     await _keep(sessions, "c1", "Coffee")
 
-    assert await TITLE.fetch_first(sessions.kw["bind"], id="' OR 1=1 --") is None
+    assert await TITLE.fetch_first_value(sessions.kw["bind"], id="' OR 1=1 --") is None
 
 
 async def test_sqlite_is_read_without_a_transaction(engine: AsyncEngine, sqlite_sessions: Sessions) -> None:
@@ -53,7 +53,7 @@ async def test_sqlite_is_read_without_a_transaction(engine: AsyncEngine, sqlite_
     for name in ("begin", "rollback"):
         event.listen(engine.sync_engine, name, lambda *_, name=name, **__: seen.append(name))
 
-    await TITLE.fetch_first(engine, id="c1")
+    await TITLE.fetch_first_value(engine, id="c1")
 
     assert seen == []
 
@@ -65,7 +65,7 @@ async def test_a_lost_table_is_told_as_an_unusable_database(
         await session.execute(text("DROP TABLE conversations"))
 
     with pytest.raises(sqlite3.OperationalError) as raised:
-        await TITLE.fetch_first(engine, id="c1")
+        await TITLE.fetch_first_value(engine, id="c1")
 
     assert is_database_unavailable(raised.value)
 

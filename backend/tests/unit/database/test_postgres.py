@@ -100,25 +100,25 @@ class TestProbe:
     async def test_a_database_that_can_be_written_has_no_fault(self, postgres: Postgres) -> None:
         with postgres.database() as url:
             async with open_postgres_engine(url) as engine:
-                assert await PostgresProbe(engine, wait=60).find_fault() is None
+                assert await PostgresProbe(engine, timeout_s=60).find_fault() is None
 
     async def test_one_that_may_only_be_read_is_told(self, postgres: Postgres) -> None:
         with postgres.database() as url:
             async with open_postgres_engine(f"{url}&options=-cdefault_transaction_read_only%3Don") as engine:
-                assert await PostgresProbe(engine, wait=60).find_fault() == "database_read_only"
+                assert await PostgresProbe(engine, timeout_s=60).find_fault() == "database_read_only"
 
     async def test_one_without_tables_is_told(self, postgres: Postgres) -> None:
         with postgres.empty() as url:
             async with open_postgres_engine(url) as engine:
-                assert await PostgresProbe(engine, wait=60).find_fault() == "database_unavailable"
+                assert await PostgresProbe(engine, timeout_s=60).find_fault() == "database_unavailable"
 
     async def test_a_server_that_is_not_there_is_told(self, tmp_path: Path) -> None:
         async with open_postgres_engine(f"postgresql://ann@/base?host={tmp_path}") as engine:
-            assert await PostgresProbe(engine, wait=60).find_fault() == "database_unavailable"
+            assert await PostgresProbe(engine, timeout_s=60).find_fault() == "database_unavailable"
 
     async def test_a_server_that_says_nothing_is_slow(self, postgres: Postgres) -> None:
         with postgres.database() as url:
             async with open_postgres_engine(url) as engine, engine.begin() as connection:
                 await connection.exec_driver_sql("LOCK TABLE alembic_version")
 
-                assert await PostgresProbe(engine, wait=1).find_fault() == "database_slow"
+                assert await PostgresProbe(engine, timeout_s=1).find_fault() == "database_slow"

@@ -60,7 +60,7 @@ async def test_the_database_is_probed_while_every_thread_of_the_pool_is_busy(pro
     busy = [asyncio.ensure_future(asyncio.to_thread(may_end.wait, 60)) for _ in range(MOST_OF_THE_POOL)]
     try:
         assert await probe.find_fault() is None
-        assert not any(one.done() for one in busy)
+        assert not any(task.done() for task in busy)
     finally:
         may_end.set()
         await asyncio.gather(*busy)
@@ -157,7 +157,7 @@ class TestAskedOften:
     async def test_who_asks_while_it_is_asked_waits_for_the_same_answer(
         self, path: Path, asked: list[Callable[[], None]]
     ) -> None:
-        probe = SqliteProbe(path, clock=Clock(), wait=60)
+        probe = SqliteProbe(path, clock=Clock(), timeout_s=60)
         waiting = [asyncio.create_task(probe.find_fault()) for _ in range(50)]
         while not asked:  # noqa: ASYNC110 - it is on a thread
             await asyncio.sleep(0)
@@ -170,7 +170,7 @@ class TestAskedOften:
         self, path: Path, asked: list[Callable[[], None]]
     ) -> None:
         now = [0.0]
-        probe = SqliteProbe(path, clock=lambda: now[0], wait=60)
+        probe = SqliteProbe(path, clock=lambda: now[0], timeout_s=60)
         for moment, times in [(0.0, 1), (0.49, 1), (0.5, 2)]:
             now[0] = moment
             waiting = asyncio.create_task(probe.find_fault())
@@ -183,7 +183,7 @@ class TestAskedOften:
     async def test_a_disk_that_hangs_is_reported_and_holds_one_thread(
         self, path: Path, asked: list[Callable[[], None]]
     ) -> None:
-        probe = SqliteProbe(path, clock=Clock(), wait=0.001)
+        probe = SqliteProbe(path, clock=Clock(), timeout_s=0.001)
 
         told = [await probe.find_fault() for _ in range(3)]
         while not asked:  # noqa: ASYNC110

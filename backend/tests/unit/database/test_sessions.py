@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from backend.access import SCOPES, Grant, default_grant
+from backend.access import SCOPES, Grant, make_default_grant
 from backend.database.sessions import IDLE, LIFETIME, BrowserSessionStore
 from backend.database.tokens import TokenStore, hash_token
 from backend.tests.fakes.clock import Clock
@@ -101,7 +101,7 @@ class TestDatabase:
     async def test_it_ends_with_the_token_that_it_was_opened_with(
         self, kept: BrowserSessionStore, tokens: TokenStore
     ) -> None:
-        token, _ = await tokens.issue_token(default_grant("ann"), "laptop")
+        token, _ = await tokens.issue_token(make_default_grant("ann"), "laptop")
         with_it, without = await kept.open_session("ann", token.id), await kept.open_session("ann")
 
         await tokens.revoke_token(token.id)
@@ -111,7 +111,7 @@ class TestDatabase:
     async def test_one_that_was_being_opened_while_its_token_was_revoked_is_none(
         self, kept: BrowserSessionStore, tokens: TokenStore
     ) -> None:
-        token, _ = await tokens.issue_token(default_grant("ann"), "laptop")
+        token, _ = await tokens.issue_token(make_default_grant("ann"), "laptop")
         await tokens.revoke_token(token.id)
 
         assert await kept.find_grant(await kept.open_session("ann", token.id)) is None
@@ -164,7 +164,7 @@ class TestDatabase:
     async def test_the_hash_of_a_revoked_token_is_in_no_file(
         self, tokens: TokenStore, tmp_path: Path
     ) -> None:
-        token, plain = await tokens.issue_token(default_grant("ann"), "laptop")
+        token, plain = await tokens.issue_token(make_default_grant("ann"), "laptop")
         assert hash_token(plain).encode() in files(tmp_path)
 
         await tokens.revoke_token(token.id)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from backend.access import AccessToken, Grant, TokenBudget, default_grant
+from backend.access import AccessToken, AccessTokenBudget, Grant, make_default_grant
 from backend.database.tokens import TokenStore
 from backend.tests.fakes.clock import Clock
-from backend.utils.llm.rate_limits import Rate
+from backend.utils.llm.rate_limits import RateLimit
 
 if TYPE_CHECKING:
     from .conftest import Sessions
@@ -79,15 +79,15 @@ async def test_has_any_counts_what_may_be_used(tokens: TokenStore) -> None:
 async def test_every_token_is_listed_with_who_when_and_whether_it_is_revoked(
     tokens: TokenStore, clock: Clock[datetime]
 ) -> None:
-    old, _ = await tokens.issue_token(default_grant("ann"), "laptop")
+    old, _ = await tokens.issue_token(make_default_grant("ann"), "laptop")
     clock.now += timedelta(hours=1)
-    new, plain = await tokens.issue_token(default_grant("bob"), "ci")
+    new, plain = await tokens.issue_token(make_default_grant("bob"), "ci")
     await tokens.find_grant(plain)
     await tokens.revoke_token(old.id)
 
     told = [
-        (one.id, one.user_id, one.name, one.last_used_at, one.revoked_at)
-        for one in await tokens.list_tokens()
+        (token.id, token.user_id, token.name, token.last_used_at, token.revoked_at)
+        for token in await tokens.list_tokens()
     ]
 
     assert told == [(new.id, "bob", "ci", clock.now, None), (old.id, "ann", "laptop", None, clock.now)]
@@ -106,7 +106,7 @@ async def known(tokens: TokenStore, plain: str) -> AccessToken:
     before = await tokens.list_tokens()
     found = await tokens.find_grant(plain)
     assert found is not None
-    return next(one for one in before if one.id == found.token_id)
+    return next(token for token in before if token.id == found.token_id)
 
 
 async def test_what_it_gives_is_kept_whole(tokens: TokenStore) -> None:
@@ -116,8 +116,8 @@ async def test_what_it_gives_is_kept_whole(tokens: TokenStore) -> None:
         "acme",
         frozenset({"call", "debug"}),
         None,
-        Rate(60, "minute"),
-        TokenBudget(Decimal("2.5"), "day"),
+        RateLimit(60, "minute"),
+        AccessTokenBudget(Decimal("2.5"), "day"),
         until,
     )
 
@@ -125,12 +125,12 @@ async def test_what_it_gives_is_kept_whole(tokens: TokenStore) -> None:
 
     assert made.grant == replace(grant, token_id=made.id)
     assert await tokens.find_grant(plain) == made.grant
-    assert [one.grant for one in await tokens.list_tokens()] == [made.grant]
+    assert [token.grant for token in await tokens.list_tokens()] == [made.grant]
 
 
 async def test_it_ends_by_itself_and_is_listed_still(tokens: TokenStore, clock: Clock[datetime]) -> None:
     _, plain = await tokens.issue_token(
-        replace(default_grant("ann"), expires_at=NOON + timedelta(days=1)), "ci"
+        replace(make_default_grant("ann"), expires_at=NOON + timedelta(days=1)), "ci"
     )
 
     clock.now += timedelta(days=1) - timedelta(seconds=1)
@@ -148,7 +148,7 @@ async def test_a_tenant_has_its_own_tokens_to_list_and_to_revoke(tokens: TokenSt
     of_acme, plain = await tokens.issue_token(Grant("ann", "acme"), "ci")
     await tokens.issue_token(Grant("ann", "other"), "ci")
 
-    assert [one.id for one in await tokens.list_tokens("acme")] == [of_acme.id]
+    assert [token.id for token in await tokens.list_tokens("acme")] == [of_acme.id]
     assert not await tokens.revoke_token(of_acme.id, tenant_id="other")
     assert await tokens.find_grant(plain)
     assert await tokens.revoke_token(of_acme.id, tenant_id="acme")

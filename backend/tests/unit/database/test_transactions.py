@@ -12,10 +12,10 @@ from sqlalchemy import text
 
 from backend.access import DataOwner
 from backend.database.confirmations import SqlConfirmationStore
-from backend.database.engine import make_blocking_sqlite_engine
+from backend.database.engine import make_sync_sqlite_engine
 from backend.database.faults import is_database_unavailable
 from backend.database.runs import SqlRunStore
-from backend.database.sqlite_transactions import BusyDatabaseError, SqliteTransactionRunner
+from backend.database.sqlite_transactions import SqliteTransactionRunner, WriteLockTimeoutError
 from backend.database.transactions import get_transaction_runner, make_session_factory
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ async def test_who_is_cancelled_while_waiting_leaves_the_queue(sqlite_sessions: 
     async with engine.begin():
         waiting = [asyncio.ensure_future(way()) for way in every_way_to_write(engine)]
         await asyncio.sleep(0)
-        for one in waiting[:-1]:
-            one.cancel()
+        for task in waiting[:-1]:
+            task.cancel()
         await asyncio.wait(waiting[:-1])
 
     assert await waiting[-1] == 1
@@ -142,9 +142,9 @@ async def test_an_engine_whose_disposal_is_cancelled_closes_its_connections(
 
 
 async def test_who_waits_for_others_for_too_long_is_told_that_the_database_is_busy(tmp_path: Path) -> None:
-    hasty = SqliteTransactionRunner(make_blocking_sqlite_engine(tmp_path / "patchbay.sqlite3"), patience=0)
+    hasty = SqliteTransactionRunner(make_sync_sqlite_engine(tmp_path / "patchbay.sqlite3"), lock_timeout_s=0)
     async with hasty.hold_write_lock():
-        with pytest.raises(BusyDatabaseError, match="database is locked") as refused:
+        with pytest.raises(WriteLockTimeoutError, match="database is locked") as refused:
             await hasty.run(lambda _: None)
     await hasty.run(lambda _: None)
     await hasty.close()

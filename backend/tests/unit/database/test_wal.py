@@ -12,13 +12,13 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend.access import DataOwner
-from backend.background import BackgroundRunner
+from backend.background import BackgroundTaskRunner
 from backend.database import wal
 from backend.database.keys import SqlKeyStore
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import MasterKeyFile
 from backend.keys.rotation import rotate_master_key
-from backend.keys.vault import Vault
+from backend.keys.vault import KeyVault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,11 +57,11 @@ def master_keys(tmp_path: Path) -> MasterKeyFile:
 
 @pytest.fixture
 def keychain(sqlite_sessions: Sessions, master_keys: MasterKeyFile) -> Keychain:
-    return Keychain(SqlKeyStore(sqlite_sessions), Vault(master_keys))
+    return Keychain(SqlKeyStore(sqlite_sessions), KeyVault(master_keys))
 
 
 async def enrol(keychain: Keychain, key: SecretStr = KEY, owner: DataOwner = ANN) -> KeyVersion:
-    return await keychain.enrol(owner, "openai", key, overlap=AT_ONCE)
+    return await keychain.enrol_key(owner, "openai", key, overlap=AT_ONCE)
 
 
 async def test_a_removed_key_is_in_no_file(keychain: Keychain, files: Files) -> None:
@@ -69,7 +69,7 @@ async def test_a_removed_key_is_in_no_file(keychain: Keychain, files: Files) -> 
     assert files.hold(sealed.box)
     assert files.hold(sealed.wrapped)
 
-    await keychain.remove(ANN, "openai")
+    await keychain.remove_key(ANN, "openai")
 
     assert not files.hold(sealed.box, sealed.wrapped)
 
@@ -105,7 +105,7 @@ async def test_however_keys_come_and_go_none_is_left_behind(keychain: Keychain, 
             replaced, kept[user] = kept.get(user), await enrol(keychain, key, DataOwner(user))
         else:
             replaced = kept.pop(user)
-            await keychain.remove(DataOwner(user), "openai")
+            await keychain.remove_key(DataOwner(user), "openai")
         if replaced:
             gone += [replaced.sealed.box, replaced.sealed.wrapped]
 
@@ -124,7 +124,7 @@ async def test_what_refers_to_other_keys_stays_when_one_is_removed(
             text("INSERT INTO key_notices VALUES (:row, 'revoked', '2026-11-21')"), {"row": bob.place.row}
         )
 
-    await keychain.remove(ANN, "openai")
+    await keychain.remove_key(ANN, "openai")
 
     async with sqlite_sessions() as session:
         assert await session.scalar(text("SELECT count(*) FROM key_notices")) == 1
@@ -144,7 +144,7 @@ async def test_while_somebody_reads_it_is_removed_and_later_taken_out(
         await reader.execute(text("BEGIN"))
         await reader.scalar(text("SELECT count(*) FROM user_keys"))
 
-        await keychain.remove(ANN, "openai")
+        await keychain.remove_key(ANN, "openai")
 
         assert await keychain.list_versions(ANN) == []
         assert files.hold(box)
@@ -153,7 +153,7 @@ async def test_while_somebody_reads_it_is_removed_and_later_taken_out(
     monkeypatch.setattr(wal, "AGAIN", 0.0)
     async with (
         asyncio.timeout(10),
-        wal.truncate_wal_periodically(tmp_path / "data" / "patchbay.sqlite3", BackgroundRunner()),
+        wal.truncate_wal_periodically(tmp_path / "data" / "patchbay.sqlite3", BackgroundTaskRunner()),
     ):
         while files.hold(box):  # noqa: ASYNC110 - it is a file
             await asyncio.sleep(0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from backend.keys.check import PROMPT, KeyCheck, check_key
+from backend.keys.check import PROMPT, KeyCheckOutcome, check_key
 from backend.utils.llm import Caller, OwnEndpoint, Patchbay, Table
 from backend.utils.llm.testing import Raw, Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
@@ -38,7 +38,7 @@ async def test_a_key_that_works_is_valid_and_was_sent_once_to_the_cheapest(
 ) -> None:
     provider.always(Text("ok"))
 
-    assert await check_key(patchbay, ANN) == KeyCheck("valid", "openai:gpt-6-luna")
+    assert await check_key(patchbay, ANN) == KeyCheckOutcome("valid", "openai:gpt-6-luna")
 
     (request,) = provider.requests
     assert request.key == "sk-of-ann"
@@ -70,7 +70,7 @@ async def test_a_key_that_nothing_of_the_table_can_use_is_unclear_and_not_sent(
 ) -> None:
     caller = Caller(user_id="ann", keys={"acme": "sk-of-ann"})
 
-    assert await check_key(patchbay, caller) == KeyCheck("unclear")
+    assert await check_key(patchbay, caller) == KeyCheckOutcome("unclear")
     assert len(provider.requests) == 0
 
 
@@ -108,12 +108,12 @@ async def test_an_endpoint_of_their_own_is_tried_where_it_is(
 ) -> None:
     provider.always(answer)
 
-    assert await check_key(lab, own(provider.openai_url)) == KeyCheck(verdict, "own:llama")  # type: ignore[arg-type]
+    assert await check_key(lab, own(provider.openai_url)) == KeyCheckOutcome(verdict, "own:llama")  # type: ignore[arg-type]
     assert {(request.key, request.model) for request in provider.requests} == {("sk-of-ann", "llama")}
 
 
 async def test_a_forbidden_endpoint_is_reported_and_not_asked(
     patchbay: Patchbay, provider: LoopbackProvider
 ) -> None:
-    assert await check_key(patchbay, own(provider.openai_url)) == KeyCheck("out_of_reach")
+    assert await check_key(patchbay, own(provider.openai_url)) == KeyCheckOutcome("out_of_reach")
     assert len(provider.requests) == 0

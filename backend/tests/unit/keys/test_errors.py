@@ -10,7 +10,7 @@ import pytest
 
 from backend.keys import errors
 from backend.keys.errors import (
-    EndpointAndProviderKeysError,
+    ConflictingRequestKeysError,
     KeychainError,
     KeyNotEnrolledError,
     KeyNotFoundError,
@@ -34,7 +34,7 @@ ERRORS = [
     MalformedKeyError("openai"),
     UnknownProviderError(["openai", "gemini"]),
     KeyNotFoundError(),
-    EndpointAndProviderKeysError(),
+    ConflictingRequestKeysError(),
     RequestKeyExpiredError("openai"),
     KeyRemovedError("openai"),
     TooManyKeyChecksError(retry_after=7.5),

@@ -12,11 +12,11 @@ from pydantic import SecretStr
 from typing_extensions import override
 
 from backend.access import DataOwner
-from backend.background import BackgroundRunner
+from backend.background import BackgroundTaskRunner
 from backend.keys.keychain import Keychain
 from backend.keys.monitor import PAUSE, KeyMonitor, LogNotifier
 from backend.keys.problem import KeyProblem
-from backend.keys.vault import Vault
+from backend.keys.vault import KeyVault
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
 from backend.utils.llm.clock import Time
@@ -57,7 +57,7 @@ class Runtime:
         self.told = Told()
         self.monitor = KeyMonitor(self.told, Time(now=lambda: NOON, clock=lambda: self.seconds))
         self.store = InMemoryKeys()
-        self.chain = Keychain(self.store, Vault(given()), clock=lambda: NOON)
+        self.chain = Keychain(self.store, KeyVault(given()), clock=lambda: NOON)
         self.time = VirtualTime()
         self.patchbay: Patchbay = loopback_patchbay(
             provider, FEATURES, time=self.time.time, observer=self.monitor.observe
@@ -73,20 +73,20 @@ class Runtime:
         except LLMError as error:
             return error.code
         finally:
-            await self.chain.release(request_keys)
+            await self.chain.release_request_keys(request_keys)
         return None
 
     async def problem(self, *, later: float = PAUSE) -> KeyProblem | None:
         """What is written by and by."""
         self.seconds += later
-        await self.monitor.write_pending(self.store)
+        await self.monitor.write_pending_observations(self.store)
         return (await self.store.list_versions(ANN, NOON))[0].problem
 
 
 @pytest.fixture
 async def runtime(provider: LoopbackProvider) -> AsyncIterator[Runtime]:
     made = Runtime(provider)
-    await made.chain.enrol(ANN, "openai", SecretStr(KEY), overlap=timedelta(0))
+    await made.chain.enrol_key(ANN, "openai", SecretStr(KEY), overlap=timedelta(0))
     yield made
     await made.patchbay.aclose()
 
@@ -143,7 +143,7 @@ async def test_a_key_is_written_once_a_minute_at_most(runtime: Runtime) -> None:
     for _ in range(10):
         await runtime.call(Status(401))
         runtime.seconds += PAUSE / 5
-        await runtime.monitor.write_pending(store)
+        await runtime.monitor.write_pending_observations(store)
 
     assert store.writes == 2
 
@@ -202,7 +202,7 @@ async def test_a_call_on_a_thread_is_seen(runtime: Runtime) -> None:
 
 
 async def test_what_is_left_is_written_at_the_end(runtime: Runtime) -> None:
-    async with runtime.monitor.write_periodically(runtime.store, BackgroundRunner()):
+    async with runtime.monitor.write_periodically(runtime.store, BackgroundTaskRunner()):
         await runtime.call(Status(401))
 
     assert len(runtime.told.all) == 1
@@ -217,7 +217,7 @@ class Broken(InMemoryKeys):
 async def test_a_failing_store_fails_no_call(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
     await runtime.call(Status(401))
 
-    await runtime.monitor.write_pending(Broken())
+    await runtime.monitor.write_pending_observations(Broken())
 
     assert "keys.problem_not_recorded" in caplog.text
 

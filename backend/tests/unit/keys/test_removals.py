@@ -11,13 +11,13 @@ import pytest
 from pydantic import SecretStr
 
 from backend.access import DataOwner
-from backend.background import BackgroundRunner
+from backend.background import BackgroundTaskRunner
 from backend.keys.errors import KeyRemovedError
 from backend.keys.keychain import Keychain
 from backend.keys.removals import BLIND, LOOK, KeyRemovalTracker
 from backend.keys.request_keys import RequestKey, StoredKey
 from backend.keys.store import KeyRemoval, KeyVersion
-from backend.keys.vault import EncryptedKey, KeyIdentity, Vault
+from backend.keys.vault import EncryptedKey, KeyIdentity, KeyVault
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
 from backend.utils.llm.clock import Time
@@ -40,7 +40,7 @@ NONE, HOUR = timedelta(0), timedelta(hours=1)
 class Server:
     """One of several on the same keys."""
 
-    def __init__(self, store: InMemoryKeys, vault: Vault) -> None:
+    def __init__(self, store: InMemoryKeys, vault: KeyVault) -> None:
         self.hours = 0
         self.seconds = 0.0
         self.removals = KeyRemovalTracker(store, Time(now=self.now, clock=lambda: self.seconds))
@@ -50,7 +50,7 @@ class Server:
         return NOON + self.hours * HOUR
 
     async def request_key(self, *, stored: bool) -> RequestKey:
-        await self.keychain.enrol(ANN, "openai", KEY, keep=stored, overlap=NONE)
+        await self.keychain.enrol_key(ANN, "openai", KEY, store_key=stored, overlap=NONE)
         request_keys = await self.keychain.collect_request_keys(ANN, {} if stored else {"openai": KEY})
         return request_keys.keys["openai"]
 
@@ -62,7 +62,7 @@ def store() -> InMemoryKeys:
 
 @pytest.fixture
 def servers(store: InMemoryKeys) -> tuple[Server, Server]:
-    vault = Vault(given())
+    vault = KeyVault(given())
     return Server(store, vault), Server(store, vault)
 
 
@@ -74,7 +74,7 @@ async def test_the_server_that_removed_it_uses_it_no_more(
     key = await here.request_key(stored=stored)
     assert key.get_secret_value() == KEY.get_secret_value()
 
-    await here.keychain.remove(ANN, "openai")
+    await here.keychain.remove_key(ANN, "openai")
 
     with pytest.raises(KeyRemovedError, match="openai"):
         key.get_secret_value()
@@ -86,10 +86,10 @@ async def test_another_server_uses_it_no_more_once_it_looked(
 ) -> None:
     here, there = servers
     key = await there.request_key(stored=stored)
-    await here.keychain.remove(ANN, "openai")
+    await here.keychain.remove_key(ANN, "openai")
     assert key.get_secret_value() == KEY.get_secret_value()
 
-    await there.removals.poll()
+    await there.removals.poll_removals()
 
     with pytest.raises(KeyRemovedError):
         key.get_secret_value()
@@ -99,7 +99,7 @@ async def test_one_that_was_replaced_at_once_is_used_no_more(servers: tuple[Serv
     here, _ = servers
     key = await here.request_key(stored=True)
 
-    await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=NONE)
+    await here.keychain.enrol_key(ANN, "openai", ANOTHER, overlap=NONE)
 
     with pytest.raises(KeyRemovedError):
         key.get_secret_value()
@@ -112,8 +112,8 @@ async def test_one_that_was_replaced_with_an_overlap_is_used_until_that_is_over(
     here, there = servers
     key = await there.request_key(stored=stored)
 
-    await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=HOUR)
-    await there.removals.poll()
+    await here.keychain.enrol_key(ANN, "openai", ANOTHER, overlap=HOUR)
+    await there.removals.poll_removals()
     assert key.get_secret_value() == KEY.get_secret_value()
 
     there.hours = 1
@@ -127,8 +127,8 @@ async def test_one_that_was_removed_within_its_overlap_is_used_no_more(
     here, _ = servers
     key = await here.request_key(stored=True)
 
-    await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=HOUR)
-    await here.keychain.remove(ANN, "openai")
+    await here.keychain.enrol_key(ANN, "openai", ANOTHER, overlap=HOUR)
+    await here.keychain.remove_key(ANN, "openai")
 
     with pytest.raises(KeyRemovedError):
         key.get_secret_value()
@@ -141,12 +141,12 @@ async def test_a_server_that_missed_removals_uses_no_key_from_before(
     here, there = servers
     await here.request_key(stored=True)
     await here.request_key(stored=True)
-    await there.removals.poll()
+    await there.removals.poll_removals()
     lent_before = await there.request_key(stored=True)
     store.gone = [KeyRemoval(9, "another", NOON)]
     there.removals._last = 7
 
-    await there.removals.poll()
+    await there.removals.poll_removals()
 
     with pytest.raises(KeyRemovedError):
         lent_before.get_secret_value()
@@ -157,7 +157,7 @@ async def test_a_server_that_cannot_see_removals_uses_no_key_from_before(
     servers: tuple[Server, Server],
 ) -> None:
     here, _ = servers
-    async with here.removals.poll_periodically(BackgroundRunner()):
+    async with here.removals.poll_periodically(BackgroundTaskRunner()):
         key = await here.request_key(stored=True)
         here.seconds = BLIND
         assert key.get_secret_value() == KEY.get_secret_value()
@@ -175,12 +175,12 @@ async def test_what_was_removed_stays_removed_however_much_is_removed_after_it(
         await here.request_key(stored=True),
         (await here.keychain.collect_request_keys(ANN, {})).keys["openai"],
     )
-    await here.keychain.remove(ANN, "openai")
+    await here.keychain.remove_key(ANN, "openai")
     with pytest.raises(KeyRemovedError):
         asked.get_secret_value()
 
     store.gone += [KeyRemoval(number, f"row {number}", NOON) for number in range(2, 100_010)]
-    await here.removals.poll()
+    await here.removals.poll_removals()
 
     for key in (asked, unasked):
         with pytest.raises(KeyRemovedError):
@@ -190,7 +190,7 @@ async def test_what_was_removed_stays_removed_however_much_is_removed_after_it(
 async def test_the_same_key_stored_again_is_another_one(servers: tuple[Server, Server]) -> None:
     here, _ = servers
     await here.request_key(stored=True)
-    await here.keychain.remove(ANN, "openai")
+    await here.keychain.remove_key(ANN, "openai")
 
     assert (await here.request_key(stored=True)).get_secret_value() == KEY.get_secret_value()
 
@@ -202,7 +202,7 @@ def test_others_are_seen_within_a_second() -> None:
 async def test_a_removed_key_holds_no_value(servers: tuple[Server, Server]) -> None:
     here, _ = servers
     key = await here.request_key(stored=False)
-    await here.keychain.remove(ANN, "openai")
+    await here.keychain.remove_key(ANN, "openai")
     with pytest.raises(KeyRemovedError):
         key.get_secret_value()
 

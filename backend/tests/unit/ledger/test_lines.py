@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.ledger.lines import (
-    ReadRecords,
+    DecodedRecords,
     decode_lines,
-    encode_heading,
+    encode_header_line,
     encode_line,
-    encode_values,
+    encode_record_values,
     read_value_names,
 )
 from backend.tests.fakes.records import record
@@ -24,11 +24,12 @@ RECORD = record()
 
 def written(*users: str) -> bytes:
     return b"".join(
-        encode_line(WRITER, number, encode_values(record(user=user))) for number, user in enumerate(users, 1)
+        encode_line(WRITER, number, encode_record_values(record(user=user)))
+        for number, user in enumerate(users, 1)
     )
 
 
-def users(found: ReadRecords) -> list[str | None]:
+def users(found: DecodedRecords) -> list[str | None]:
     return [row.record.user for row in found.rows]
 
 
@@ -90,7 +91,7 @@ def test_what_another_version_did_not_write_is_none_and_what_only_it_knows_is_le
 
 def test_the_first_line_of_a_file_is_no_record() -> None:
     found = decode_lines(
-        encode_heading(WRITER) + written("ann"), 10, read_value_names(encode_heading(WRITER))
+        encode_header_line(WRITER) + written("ann"), 10, read_value_names(encode_header_line(WRITER))
     )
 
     assert (users(found), found.damaged) == (["ann"], 0)
@@ -98,7 +99,9 @@ def test_the_first_line_of_a_file_is_no_record() -> None:
 
 def test_a_file_whose_first_line_is_damaged_is_read_as_this_versions() -> None:
     found = decode_lines(
-        b"?" + encode_heading(WRITER) + written("ann"), 10, read_value_names(b"?" + encode_heading(WRITER))
+        b"?" + encode_header_line(WRITER) + written("ann"),
+        10,
+        read_value_names(b"?" + encode_header_line(WRITER)),
     )
 
     assert (users(found), found.damaged) == (["ann"], 1)

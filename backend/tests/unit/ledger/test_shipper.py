@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.background import BackgroundRunner
-from backend.ledger.folders import ShippedMark, list_spool_folders, lock_backlog
+from backend.background import BackgroundTaskRunner
+from backend.ledger.folders import ShippedPosition, list_spool_folders, lock_backlog
 from backend.ledger.lines import decode_lines
 from backend.ledger.segments import SegmentFile
 from backend.ledger.shipper import OTHERS_SECONDS, REFUSED, Shipper, ShipperState
@@ -136,14 +136,14 @@ async def test_a_store_that_is_away_loses_nothing_and_is_asked_after_longer_and_
         await shipper.ship()
         tried += [clock.now] * (shipper._fails > fails)
     assert tried == [0.0, 0.3, 0.8, 1.8, 3.8, 7.8, 11.8, 15.8, 19.8]
-    assert shipper.figures.away_since == 0.0
+    assert shipper.stats.away_since == 0.0
 
     store.is_away = False
     clock.now = 600.0
     await shipper.ship()
 
     assert len(store.rows) == 1
-    assert shipper.figures == ShipperState(rows=1)
+    assert shipper.stats == ShipperState(rows=1)
 
 
 async def test_the_log_tells_once_that_a_store_is_away_and_once_that_it_is_back(
@@ -176,7 +176,7 @@ async def test_a_store_that_does_not_answer_is_away(
 
     await shipper.ship()
 
-    assert shipper.figures.away_since == 0.0
+    assert shipper.stats.away_since == 0.0
 
 
 async def test_rows_that_the_store_refuses_are_set_aside_and_the_others_are_shipped(
@@ -191,7 +191,7 @@ async def test_rows_that_the_store_refuses_are_set_aside_and_the_others_are_ship
     assert sorted(sequence for _, sequence in store.rows) == [1, 2, 5, 6, 7]
     aside = decode_lines((root / REFUSED).read_bytes(), 10, AttemptRecord._fields)
     assert [row.record.user for row in aside.rows] == ["3", "4"]
-    assert (shipper.figures.rows, shipper.figures.refused) == (5, 2)
+    assert (shipper.stats.rows, shipper.stats.refused) == (5, 2)
 
 
 async def test_what_a_killed_process_left_is_shipped_and_its_folder_removed(
@@ -294,7 +294,7 @@ async def test_at_the_end_all_is_shipped_in_time_or_left_for_the_next_start(
 async def test_what_is_appended_until_the_end_is_shipped_at_the_end(
     spool: Spool, shipper: Shipper, store: MemoryLedgerStore
 ) -> None:
-    async with shipper.run_in_background(BackgroundRunner()):
+    async with shipper.run_in_background(BackgroundTaskRunner()):
         spool.append(RECORD)
 
     assert len(store.rows) == 1
@@ -310,7 +310,7 @@ async def test_lines_that_were_damaged_are_counted(
     await shipper.ship()
 
     assert sorted(sequence for _, sequence in store.rows) == [2, 3]
-    assert shipper.figures.damaged == 1
+    assert shipper.stats.damaged == 1
 
 
 def test_a_mark_is_read_as_it_was_written(root: Path) -> None:
@@ -318,7 +318,7 @@ def test_a_mark_is_read_as_it_was_written(root: Path) -> None:
 
     with lock_backlog(list_spool_folders(root)[0]) as backlog:
         assert backlog is not None
-        backlog.mark_shipped(ShippedMark("00000007.log", 12_345))
+        backlog.mark_shipped(ShippedPosition("00000007.log", 12_345))
     with lock_backlog(list_spool_folders(root)[0]) as again:
         assert again is not None
-        assert again.mark == ShippedMark("00000007.log", 12_345)
+        assert again.mark == ShippedPosition("00000007.log", 12_345)

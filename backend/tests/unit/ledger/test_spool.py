@@ -44,7 +44,7 @@ def written(root: Path) -> list[tuple[str, int]]:
     for folder in list_spool_folders(root):
         with lock_backlog(folder) as backlog:
             assert backlog is not None
-            found += [(row.writer, row.sequence) for row in backlog.read(1_000_000).rows]
+            found += [(row.writer, row.sequence) for row in backlog.read_batch(1_000_000).rows]
     return found
 
 
@@ -129,7 +129,7 @@ def test_a_full_spool_keeps_rows_in_memory_then_counts_what_is_lost_and_never_ra
             spool.append(RECORD)
             spool.run_maintenance()
 
-        figures = spool.figures
+        figures = spool.stats
         assert (figures.appended, figures.waiting) == (100, 5)
         assert figures.fault is not None
         assert "the spool is full" in figures.fault
@@ -151,10 +151,10 @@ def test_what_waited_is_written_when_there_is_room_again_and_gaps_tell_what_is_l
         spool.run_maintenance()
         spool.append(RECORD)
 
-        assert (spool.figures.waiting, spool.figures.fault) == (0, None)
+        assert (spool.stats.waiting, spool.stats.fault) == (0, None)
         last = max(before)
         assert [one for one in sequences(root) if one > last] == [*range(last + 1, last + 6), 101]
-        assert spool.figures.lost == 101 - last - 6
+        assert spool.stats.lost == 101 - last - 6
 
 
 def test_a_line_that_was_written_in_part_is_written_whole_when_there_is_room(root: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_line_that_was_written_in_part_is_written_whole_when_there_is_room(roo
             resource.setrlimit(resource.RLIMIT_FSIZE, (used + 100, resource.RLIM_INFINITY))
             spool.append(RECORD)
             spool.append(RECORD)
-            during = spool.figures.waiting
+            during = spool.stats.waiting
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             spool.run_maintenance()
             spool.append(RECORD)
@@ -208,7 +208,7 @@ def test_a_place_where_nothing_can_be_made_holds_no_call_up(tmp_path: Path) -> N
 
     with Spool(root) as spool:
         spool.append(RECORD)
-        assert (spool.figures.waiting, spool.figures.fault) == (1, "File exists")
+        assert (spool.stats.waiting, spool.stats.fault) == (1, "File exists")
         root.unlink()
         spool.run_maintenance()
 
@@ -224,7 +224,7 @@ def test_a_forked_child_is_a_writer_of_its_own_and_leaves_the_parents_alone(root
             spool.append(RECORD)
             spool.append(RECORD)
             crash(spool)
-            return [spool.writer, spool.figures.appended]
+            return [spool.writer, spool.stats.appended]
 
         theirs, appended = in_child(go)
 

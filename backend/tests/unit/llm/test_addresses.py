@@ -12,7 +12,7 @@ from backend.utils.llm.network_policy import (
     METADATA,
     NetworkPolicy,
     is_public_address,
-    network_policy_for,
+    make_network_policy,
     normalize_url,
     parse_ip_host,
 )
@@ -107,7 +107,7 @@ def test_metadata_is_never_permitted() -> None:
 
 
 def test_clear_text_stays_in_the_networks_that_the_operator_allows() -> None:
-    policy = network_policy_for("http://models.example", (ip_network("10.0.0.0/8"),))
+    policy = make_network_policy("http://models.example", (ip_network("10.0.0.0/8"),))
 
     assert policy.permits(ip_address("10.0.0.1"))
     assert not policy.permits(ip_address("8.8.8.8"))

@@ -6,7 +6,7 @@ import pytest
 
 from backend.utils.llm import Patchbay, Table, receipt_of
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import Snapshot, parse_table
+from backend.utils.llm.model_config import TableSnapshot, parse_table
 from backend.utils.llm.testing import LoopbackProvider, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
@@ -26,12 +26,12 @@ smart = "{TERRA}"
 """
 
 
-def snapshot(rows: str, environ: dict[str, str] | None = None) -> Snapshot:
+def snapshot(rows: str, environ: dict[str, str] | None = None) -> TableSnapshot:
     return parse_table(f'profile = "p"\n{PROVIDERS}{rows}', environ=environ or {})
 
 
-def chain(of: Snapshot, feature: str = "f", profile: str = "p") -> list[str]:
-    return [str(one) for one in of.chain(feature, profile)]
+def chain(of: TableSnapshot, feature: str = "f", profile: str = "p") -> list[str]:
+    return [str(endpoint) for endpoint in of.chain(feature, profile)]
 
 
 def problems(rows: str, environ: dict[str, str] | None = None) -> str:

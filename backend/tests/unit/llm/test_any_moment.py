@@ -119,7 +119,7 @@ def left_by(patchbay: Patchbay) -> list[str]:
     for lock in (traffic.lock, patchbay.health._lock):
         found += [] if lock.acquire(blocking=False) else ["a lock"]
         lock.release()
-    return found + [f"a condition of {one}" for one in patchbay.health._conditions]
+    return found + [f"a condition of {condition}" for condition in patchbay.health._conditions]
 
 
 def interrupted(moment: Moment, call: Driver, model: Any) -> BaseException | None:

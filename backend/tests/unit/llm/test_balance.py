@@ -77,8 +77,11 @@ def keep_busy(world: World, callers: int, until: float) -> None:
 
 def asked(world: World, since: float = 0.0, until: float = math.inf) -> Counter[str]:
     """How many requests each endpoint got, and each account by its name."""
-    sent = (one.candidate for one in world.requests if since <= one.started < until)
-    return Counter((one.account.name if one.account else None) or str(one.endpoint) for one in sent)
+    sent = (request.candidate for request in world.requests if since <= request.started < until)
+    return Counter(
+        (candidate.account.name if candidate.account else None) or str(candidate.endpoint)
+        for candidate in sent
+    )
 
 
 def share(counted: Counter[str], name: str) -> float:
@@ -167,7 +170,7 @@ class TestLatency:
 
         calls = load(world, max(200, 40 * rate), 1 / rate)
 
-        assert not any(one.is_probe for one in world.requests)
+        assert not any(request.is_probe for request in world.requests)
         assert all(called.receipt for called in calls)
         assert share(asked(world), RED) <= 0.1
 
@@ -253,7 +256,7 @@ class TestLeastUsed:
 
         load(world, 3, 1.0)
 
-        assert [one.candidate.name for one in world.requests] == [
+        assert [request.candidate.display_name for request in world.requests] == [
             f"{POOL} (one)",
             f"{POOL} (two)",
             f"{POOL} (one)",
@@ -402,7 +405,7 @@ def limited(scope: str, limits: str, feature: str = "", reply: Behaviour | None 
 
 def most_at_once(world: World) -> int:
     """The most requests that were under way at the same time."""
-    edges = [edge for one in world.requests for edge in ((one.started, 1), (one.ended, -1))]
+    edges = [edge for request in world.requests for edge in ((request.started, 1), (request.ended, -1))]
     running = most = 0
     for _, step in sorted(edges):
         running += step

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from backend.keys.problem import classify_refusal
+from backend.keys.problem import classify_key_refusal
 from backend.tests.fakes.work import stays_within
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, RefusedError, RejectedCredentialError, RejectedRequestError
@@ -242,7 +242,7 @@ def test_a_users_good_key_is_neither_refused_nor_a_problem(
         patchbay.get_llm(api).invoke("A")
 
     assert not isinstance(caught.value, RejectedCredentialError)
-    assert [classify_refusal(attempt) for attempt in caught.value.attempts] == [None]
+    assert [classify_key_refusal(attempt) for attempt in caught.value.attempts] == [None]
 
 
 def test_the_house_does_not_pay_where_a_users_key_was_turned_away_without_a_word(

@@ -21,7 +21,7 @@ from backend.utils.llm.errors import (
 )
 from backend.utils.llm.providers.answer_stream import EAGER
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
-from backend.utils.llm.transport.redaction import Redaction
+from backend.utils.llm.transport.redaction import KeyRedaction
 from backend.utils.llm.transport.response import LONGEST_ERROR
 from backend.utils.llm.transport.trust import HOUSE
 from backend.utils.llm.transport.unpacking import BodyDecompressor
@@ -301,8 +301,8 @@ def test_an_error_cut_in_the_middle_of_a_key_reveals_no_part_of_it() -> None:
     key = "sk-0123456789abcdef"
     body = b"bad key " + key.encode()[:-3]
 
-    assert Redaction(key).redact_body(body, is_cut=True) == b"bad key "
-    assert Redaction(key).redact_body(body) == body
+    assert KeyRedaction(key).redact_body(body, is_cut=True) == b"bad key "
+    assert KeyRedaction(key).redact_body(body) == body
 
 
 def test_a_long_answer_is_within_the_limits() -> None:

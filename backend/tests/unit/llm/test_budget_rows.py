@@ -12,7 +12,7 @@ from backend.utils.llm.model_config import parse_table
 from .tables import PROVIDERS
 
 if TYPE_CHECKING:
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
 
 PROFILES = """
 [profiles.premium]
@@ -27,7 +27,7 @@ extends = "premium"
 """
 
 
-def snapshot(budgets: str, profiles: str = PROFILES, **environ: str) -> Snapshot:
+def snapshot(budgets: str, profiles: str = PROFILES, **environ: str) -> TableSnapshot:
     return parse_table(PROVIDERS + profiles + budgets, environ=environ)
 
 
@@ -119,11 +119,11 @@ def test_a_feature_knows_its_budgets_in_the_order_in_which_they_are_locked() -> 
 
     table = snapshot(rows + chats)
 
-    assert [one.name for one in table.features["chat"].budgets] == [
+    assert [budget.name for budget in table.features["chat"].budgets] == [
         "features",
         "tenants",
         "chats",
         "users",
         "owners",
     ]
-    assert "chats" not in {one.name for one in table.features["title"].budgets}
+    assert "chats" not in {budget.name for budget in table.features["title"].budgets}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.simulation import settle
 from backend.utils.llm import Caller, Use
-from backend.utils.llm.budgets import Budget, BudgetRow, BudgetWindow, Counter, resets_at
+from backend.utils.llm.budgets import Budget, BudgetCounter, BudgetRow, BudgetWindow, next_reset_at
 from backend.utils.llm.caller import qualify_user_id
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import (
@@ -32,7 +32,7 @@ from backend.utils.llm.errors import (
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import reservations
 from backend.utils.llm.execution.observers.reservations import make_withdrawn_attempt
-from backend.utils.llm.execution.reserving import Reserver
+from backend.utils.llm.execution.reserving import LimitReserver
 from backend.utils.llm.execution.steps import ReserveThenTry, Wait
 from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.options import Options
@@ -68,7 +68,7 @@ def answer(tokens: int) -> Text:
     return Text("ok", usage=Usage(input_tokens=0, output_tokens=tokens))
 
 
-def counter(patchbay: Patchbay, caller: Caller = ANN) -> Counter:
+def counter(patchbay: Patchbay, caller: Caller = ANN) -> BudgetCounter:
     """What the only counter of ``caller`` says."""
     (balance,) = patchbay.explain("f", caller=caller).budgets
     return balance.counter
@@ -97,7 +97,7 @@ def test_what_an_answer_used_is_counted_whoever_calls(
 
     call(patchbay.get_llm("f", caller=ANN), "hi")
 
-    assert counter(patchbay) == Counter(spent=7)
+    assert counter(patchbay) == BudgetCounter(spent=7)
 
 
 def test_a_user_of_the_same_name_in_another_tenant_or_in_none_spends_nothing_of_it(
@@ -111,7 +111,7 @@ def test_a_user_of_the_same_name_in_another_tenant_or_in_none_spends_nothing_of_
         provider.script(answer(7))
         call(patchbay.get_llm("f", caller=other), "hi")
 
-    assert [counter(patchbay, one).spent for one in (ANN, *others)] == [81, 7, 7, 7]
+    assert [counter(patchbay, caller).spent for caller in (ANN, *others)] == [81, 7, 7, 7]
 
 
 @given(*[st.text("ab%:3A", max_size=5)] * 2, *[st.text("ab%:3A", min_size=1, max_size=5)] * 2)
@@ -160,7 +160,7 @@ def test_one_users_budget_is_nothing_to_another(provider: LoopbackProvider, make
 
     spend(provider, patchbay, 100, caller=BOB)
 
-    assert counter(patchbay, BOB) == Counter(spent=100)
+    assert counter(patchbay, BOB) == BudgetCounter(spent=100)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_a_budget_that_a_caller_brings_is_counted_without_one_in_the_table(
         call(patchbay.get_llm("f", caller=mine), "hi")
 
     assert (caught.value.budget, caught.value.per) == ("t1", "token")
-    assert counter(patchbay, mine) == Counter(spent=81)
-    assert counter(patchbay, other) == Counter()
+    assert counter(patchbay, mine) == BudgetCounter(spent=81)
+    assert counter(patchbay, other) == BudgetCounter()
     spend(provider, patchbay, 81)
 
 
@@ -212,7 +212,7 @@ def test_a_budget_for_some_plans_is_nothing_to_others(
     patchbay = make(LUNA, ROW + row)
     spend(provider, patchbay, 5)
 
-    assert sum(one.counter.spent for one in patchbay.explain("f", caller=ANN).budgets) == spent
+    assert sum(budget.counter.spent for budget in patchbay.explain("f", caller=ANN).budgets) == spent
 
 
 @pytest.mark.parametrize(("keys", "spent"), [("house", 0), ("user", 5), ("any", 5)])
@@ -225,7 +225,7 @@ def test_what_a_users_own_key_pays_is_not_the_houses_to_count(
 
     balances = patchbay.explain("f", caller=byok).budgets
 
-    assert sum(one.counter.spent for one in balances) == spent
+    assert sum(balance.counter.spent for balance in balances) == spent
 
 
 def test_dollars_are_counted_to_the_last_digit(provider: LoopbackProvider, make: Make) -> None:
@@ -259,7 +259,7 @@ def test_what_never_arrived_or_was_refused_costs_nothing(
     with suppress(LLMError):
         call(patchbay.get_llm("f", caller=ANN), "hi" * 20)
 
-    assert counter(patchbay) == Counter()
+    assert counter(patchbay) == BudgetCounter()
 
 
 def test_what_nothing_came_of_in_time_is_counted_by_its_prompt(
@@ -270,7 +270,7 @@ def test_what_nothing_came_of_in_time_is_counted_by_its_prompt(
     with pytest.raises(CallTimeoutError):
         call(patchbay.get_llm("f", caller=ANN), "hi" * 20)
 
-    assert counter(patchbay) == Counter(spent=10)
+    assert counter(patchbay) == BudgetCounter(spent=10)
 
 
 def test_each_retry_is_counted(provider: LoopbackProvider, make: Make, call: Driver) -> None:
@@ -279,7 +279,7 @@ def test_each_retry_is_counted(provider: LoopbackProvider, make: Make, call: Dri
     patchbay.get_llm("f", caller=ANN).invoke("hi")
     call(patchbay.get_llm("f", caller=ANN), "hi")
 
-    assert counter(patchbay) == Counter(spent=13)
+    assert counter(patchbay) == BudgetCounter(spent=13)
 
 
 def test_a_stream_that_is_left_is_counted_as_far_as_it_came(provider: LoopbackProvider, make: Make) -> None:
@@ -301,13 +301,13 @@ async def test_a_call_that_is_cancelled_gives_back_what_it_did_not_use(
     provider.always(Hang())
     task = asyncio.create_task(patchbay.get_llm("f", caller=ANN).ainvoke("hi" * 10))
     await asyncio.to_thread(provider.wait_until, lambda requests: len(requests) == 1)
-    assert counter(patchbay) == Counter(reserved=25)
+    assert counter(patchbay) == BudgetCounter(reserved=25)
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert counter(patchbay) == Counter(spent=5)
+    assert counter(patchbay) == BudgetCounter(spent=5)
 
 
 class SlowBudgets(MemoryBudgets):
@@ -389,12 +389,12 @@ async def test_many_at_once_never_overspend_and_are_told_to_come_back(
             429,
             1.0,
         )
-    assert counter(patchbay) == Counter(reserved=100)
+    assert counter(patchbay) == BudgetCounter(reserved=100)
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
 
-    assert counter(patchbay) == Counter()
+    assert counter(patchbay) == BudgetCounter()
 
 
 def test_a_copy_counts_for_the_house_and_for_no_user(provider: LoopbackProvider, make: Make) -> None:
@@ -407,7 +407,7 @@ def test_a_copy_counts_for_the_house_and_for_no_user(provider: LoopbackProvider,
 
     balances = patchbay.explain("f", caller=ANN).budgets
 
-    assert {one.budget.name: one.counter.spent for one in balances} == {"b": 7, "h": 14}
+    assert {balance.budget.name: balance.counter.spent for balance in balances} == {"b": 7, "h": 14}
 
 
 def test_a_budget_begins_anew_with_its_period(provider: LoopbackProvider, make: Make) -> None:
@@ -418,7 +418,7 @@ def test_a_budget_begins_anew_with_its_period(provider: LoopbackProvider, make: 
 
     spend(provider, patchbay, 20)
 
-    assert counter(patchbay) == Counter(spent=20)
+    assert counter(patchbay) == BudgetCounter(spent=20)
 
 
 def test_who_is_refused_at_one_endpoint_is_served_by_another_that_is_cheap_enough(
@@ -478,7 +478,7 @@ def test_a_hedge_is_sent_only_if_there_is_room_for_both(
     receipt = whole(patchbay.get_llm("f", caller=ANN), "hi").response_metadata["receipt"]
 
     assert [one["endpoint"] for one in receipt["attempts"]] == [LUNA]
-    assert counter(patchbay) == Counter(spent=1)
+    assert counter(patchbay) == BudgetCounter(spent=1)
 
 
 def test_both_requests_of_a_hedged_call_are_counted(
@@ -495,7 +495,7 @@ def test_both_requests_of_a_hedged_call_are_counted(
     receipt = whole(patchbay.get_llm("f", caller=ANN), "hi" * 10).response_metadata["receipt"]
 
     assert [one["endpoint"] for one in receipt["attempts"]] == [LUNA, GEMINI]
-    assert counter(patchbay) == Counter(spent=6)
+    assert counter(patchbay) == BudgetCounter(spent=6)
 
 
 def test_what_a_selector_sets_counts_as_it_is_set(
@@ -527,10 +527,10 @@ def test_from_the_warning_level_on_the_receipt_says_so_and_the_log_once(
 
     mark = {"budget": "b", "per": "user", "mark": "warning"}
     assert [receipt["budgets"] for receipt in receipts] == [[mark], [mark]]
-    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == [
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
         "budget b: 80 % of 100 tokens are used or set aside by the user acme::ann"
     ]
-    assert [vars(one)["budget"] for one in caplog.records if hasattr(one, "event")] == ["b"]
+    assert [vars(record)["budget"] for record in caplog.records if hasattr(record, "event")] == ["b"]
 
 
 def test_below_the_warning_level_nothing_is_said(
@@ -574,8 +574,8 @@ def test_explain_says_who_would_serve_and_why_the_others_do_not(
 
     route = stepping.explain("f", caller=ANN)
 
-    assert [str(one.endpoint) for one in route.candidates] == [GEMINI]
-    assert [(skip.name, skip.code) for skip in route.skipped] == [(LUNA, RejectionCode.BUDGET)]
+    assert [str(candidate.endpoint) for candidate in route.candidates] == [GEMINI]
+    assert [(skip.display_name, skip.code) for skip in route.skipped] == [(LUNA, RejectionCode.BUDGET)]
     assert "19 tokens left for this profile" in route.skipped[0].reason
     assert "budget b of the user acme::ann: 69 tokens left of 100 tokens" in str(route)
 
@@ -692,7 +692,7 @@ def test_after_a_request_was_put_back_an_endpoint_is_asked_as_often_as_its_row_s
     ):
         asked = next_reserve(dispatch, clock)
         if sent == 1:
-            dispatch.requeue(asked, make_withdrawn_attempt(asked.step, Time()))
+            dispatch.requeue_request(asked, make_withdrawn_attempt(asked.step, Time()))
             asked = next_reserve(dispatch, clock)
         sent += 1
         if settle(dispatch, dispatch.confirm_reservation(asked.step, ()), category) is not None:
@@ -707,7 +707,7 @@ class Interrupted:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def requeue(self, _reserve: ReserveThenTry, _unsent: object) -> None:
+    def requeue_request(self, _reserve: ReserveThenTry, _unsent: object) -> None:
         self.told.append("put back")
         raise KeyboardInterrupt
 
@@ -724,7 +724,7 @@ def test_a_request_whose_return_to_the_queue_is_interrupted_is_not_withdrawn_twi
     dispatch = Interrupted()
 
     with pytest.raises(KeyboardInterrupt):
-        Reserver(runtime, dispatch, Any).reserve(SimpleNamespace(step=step), is_sync=True).send(None)  # type: ignore[arg-type]
+        LimitReserver(runtime, dispatch, Any).reserve(SimpleNamespace(step=step), is_sync=True).send(None)  # type: ignore[arg-type]
 
     assert dispatch.told == ["put back"]
 
@@ -750,7 +750,7 @@ def test_a_store_that_takes_longer_than_the_call_may_lets_nothing_out(
         call(patchbay.get_llm("f", caller=ANN), "hi")
 
     assert not provider.requests
-    assert counter(patchbay) == Counter()
+    assert counter(patchbay) == BudgetCounter()
 
 
 def test_a_reason_tells_no_amount_of_what_others_have_spent(provider: LoopbackProvider, make: Make) -> None:
@@ -783,8 +783,10 @@ def test_what_a_request_could_use_is_its_prompt_and_its_longest_answer(make: Mak
 def test_the_last_day_of_a_year_ends_with_it() -> None:
     evening = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
 
-    assert resets_at("day", evening) == resets_at("month", evening) == datetime(2027, 1, 1, tzinfo=UTC)
-    assert resets_at("total", evening) is None
+    assert (
+        next_reset_at("day", evening) == next_reset_at("month", evening) == datetime(2027, 1, 1, tzinfo=UTC)
+    )
+    assert next_reset_at("total", evening) is None
 
 
 def test_a_budget_in_dollars_is_kept_in_pico_dollars() -> None:

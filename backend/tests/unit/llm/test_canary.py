@@ -49,8 +49,8 @@ class TestWhoGetsWhat:
         patchbay = make(CONTROL, split(30))
         answers = [call(patchbay.get_llm("f", caller=user), "hi") for user in USERS[:40]]
 
-        assert {(arm(one), served(one)) for one in answers} == {(TRIAL, TRIAL), ("control", CONTROL)}
-        assert not any(one.response_metadata["receipt"]["degraded"] for one in answers)
+        assert {(arm(answer), served(answer)) for answer in answers} == {(TRIAL, TRIAL), ("control", CONTROL)}
+        assert not any(answer.response_metadata["receipt"]["degraded"] for answer in answers)
 
     def test_a_user_stays_in_their_arm_in_every_process(self, make: Make) -> None:
         here, there = make(CONTROL, split(30)), make(CONTROL, split(30))

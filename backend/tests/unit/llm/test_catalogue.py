@@ -12,7 +12,7 @@ from langchain_anthropic.data._profiles import _PROFILES as ANTHROPIC
 from langchain_google_genai.data._profiles import _PROFILES as GOOGLE
 from langchain_openai.data._profiles import _PROFILES as OPENAI
 
-from backend.utils.llm.model_config import load
+from backend.utils.llm.model_config import load_table
 from backend.utils.llm.models import (
     FAMILIES,
     RETIREMENTS,
@@ -179,7 +179,7 @@ class TestPriceList:
 
     def window(self, family: str) -> int | None:
         vendor = VENDORS.get(family.partition("-")[0])
-        listed = next((one for one in price_lists if one.id == vendor), None)
+        listed = next((list_ for list_ in price_lists if list_.id == vendor), None)
         model = listed and listed.find_model(family)
         return model.context_window if model else None
 
@@ -198,7 +198,7 @@ class TestPriceList:
     def test_the_shipped_table_names_no_model_that_it_calls_deprecated(self) -> None:
         names = {
             endpoint.model
-            for served in load(environ={}).chains.values()
+            for served in load_table(environ={}).chains.values()
             for chain in served.values()
             for endpoint in chain
         }
@@ -309,7 +309,7 @@ class TestCapabilities:
     def test_newer_models_call_tools_in_chat_completions_without_thought_or_never(
         self, model: str, effort: Effort | None, *, expected: bool
     ) -> None:
-        assert find_capabilities(model).supports_chat_tools(effort) is expected
+        assert find_capabilities(model).can_call_tools_over_chat(effort) is expected
 
 
 class TestRetirements:

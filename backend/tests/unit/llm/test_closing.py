@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
-    from backend.utils.llm.transport.loop_pool import LoopPool
+    from backend.utils.llm.transport.loop_pool import LoopConnectionPool
 
     from .conftest import Make
 
@@ -42,12 +42,12 @@ def test_a_stream_that_is_under_way_comes_to_its_end(make: Make, provider: Loopb
     assert whole == "one two three"
 
 
-async def pool_of(patchbay: Patchbay) -> LoopPool:
+async def pool_of(patchbay: Patchbay) -> LoopConnectionPool:
     """The connections of this loop."""
     return await patchbay.runtime.transport.pools.get_loop_pool()
 
 
-async def closed(pool: LoopPool, turns: int = 1000) -> bool:
+async def closed(pool: LoopConnectionPool, turns: int = 1000) -> bool:
     """Whether its connections are, once the loop has had its turns."""
     for _ in range(turns):
         if pool.session.closed:

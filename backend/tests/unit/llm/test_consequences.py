@@ -290,14 +290,14 @@ class TestNextEndpoint:
 
         assert isinstance(step, Try)
         assert str(step.candidate.endpoint) == "blue:m"
-        assert [str(one.endpoint) for one in world.plan("f").candidates] == ["blue:m"]
+        assert [str(candidate.endpoint) for candidate in world.plan("f").candidates] == ["blue:m"]
 
     def test_only_answers_earn_retries(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": [DOWN, OK] * 8})
         for _ in range(8):
             world.call()
 
-        granted = sum(world.health.spend_retry("red for the house") for _ in range(20))
+        granted = sum(world.health.try_spend_retry("red for the house") for _ in range(20))
         assert granted == 4, "ten were in reserve, eight were used, and eight answers earned two"
 
 

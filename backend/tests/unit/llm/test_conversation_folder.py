@@ -241,7 +241,7 @@ def test_every_string_of_the_schema_has_an_end_and_nothing_is_optional() -> None
     schema = make_numbered_choice_model(3).model_json_schema()
 
     strings = [one for one in schema["properties"].values() if one["type"] == "string"]
-    assert all("maxLength" in one or "enum" in one for one in strings)
+    assert all("maxLength" in string or "enum" in string for string in strings)
     assert set(schema["required"]) == set(schema["properties"])
 
 

@@ -414,7 +414,9 @@ class TestConnecting:
 
         asyncio.run(cancel())
 
-        assert [(one.outcome, one.input, one.cost) for one in sink.records] == [("cancelled", 0, 0)]
+        assert [(record.outcome, record.input, record.cost) for record in sink.records] == [
+            ("cancelled", 0, 0)
+        ]
 
     def test_it_leaves_time_for_the_next_endpoint(
         self, call: Driver, provider: LoopbackProvider, full: Exceeded, make: Make

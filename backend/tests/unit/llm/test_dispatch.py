@@ -306,7 +306,7 @@ class TestLimits:
         self,
     ) -> None:
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": fails(C.RATE_LIMIT, 429, hint=1.0)})
-        while world.health.spend_retry("red for the house"):
+        while world.health.try_spend_retry("red for the house"):
             pass
 
         spent = world.call()
@@ -526,7 +526,7 @@ class TestTeaching:
 
     def test_a_rate_limit_without_a_hint_is_left_alone_even_if_no_retry_is_left(self) -> None:
         world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": fails(C.RATE_LIMIT, 429)})
-        while world.health.spend_retry("red for the house"):
+        while world.health.try_spend_retry("red for the house"):
             pass
 
         world.call()

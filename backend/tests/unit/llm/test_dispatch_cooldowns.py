@@ -536,7 +536,7 @@ class TestBrownOut:
 
         world.run()
 
-        assert sum(one.started >= 5 for one in world.requests) <= 1.3 * 400
+        assert sum(request.started >= 5 for request in world.requests) <= 1.3 * 400
 
     @pytest.mark.parametrize("category", [C.SERVER, C.CONNECT, C.TIMEOUT, C.RATE_LIMIT])
     @pytest.mark.parametrize("together", [1, 10, 100])
@@ -566,7 +566,7 @@ class TestBrownOut:
     def test_a_spent_budget_leaves_a_call_with_nothing_else_its_retry(self, chain: list[str]) -> None:
         world = World({"f": chain}, behaves={one: [DOWN, OK] for one in chain})
         for provider in ("red", "blue"):
-            while world.health.spend_retry(f"{provider} for the house"):
+            while world.health.try_spend_retry(f"{provider} for the house"):
                 pass
 
         called = world.call()

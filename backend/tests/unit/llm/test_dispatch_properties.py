@@ -86,7 +86,7 @@ def assert_bounds(called: Called, feature: Feature) -> None:
     assert called.seconds <= feature.deadline + TIGHT
     assert [attempt.endpoint for attempt in called.attempts] == called.tried
     assert len(called.tried) <= feature.max_attempts
-    per_circuit = Counter(step.candidate.circuit for step in called.steps)
+    per_circuit = Counter(step.candidate.endpoint_circuit for step in called.steps)
     assert all(count <= feature.attempts for count in per_circuit.values())
 
 
@@ -105,7 +105,7 @@ def test_every_call_keeps_its_bounds(world: World) -> None:
 def test_every_attempt_is_given_time(world: World) -> None:
     for called in world.calls:
         seconds = [step.seconds for step in called.steps]
-        assert all(0.03 < one <= called.route.deadline + TIGHT for one in seconds), seconds
+        assert all(0.03 < second <= called.route.deadline_seconds + TIGHT for second in seconds), seconds
 
 
 @given(world=histories())
@@ -128,12 +128,12 @@ def _check_what_follows(called: Called, place: int, used: Candidate, reply: Repl
     if category is C.CREDENTIAL and used.owner == "user":
         assert later == []
     if category in {C.QUOTA, C.CREDENTIAL}:
-        assert used.key_circuit not in {step.candidate.key_circuit for step in later}
+        assert used.credential_circuit not in {step.candidate.credential_circuit for step in later}
     if category is C.CONTEXT:
         assert all(step.candidate.max_prompt_tokens > used.max_prompt_tokens for step in later)
     if POLICY[category].again == "no" or (POLICY[category].again == "retry" and not failure.may_retry):
-        assert used.circuit not in {step.candidate.circuit for step in later}
-    if later and later[0].candidate.circuit == used.circuit:
+        assert used.endpoint_circuit not in {step.candidate.endpoint_circuit for step in later}
+    if later and later[0].candidate.endpoint_circuit == used.endpoint_circuit:
         pause = _started(called, place + 1) - _started(called, place) - reply.seconds
         if POLICY[category].again == "retry":
             assert pause >= (failure.retry_after or 0) - 1e-5
@@ -196,7 +196,7 @@ def test_while_nothing_answers_no_circuit_is_probed_twice_at_once(
     probes: dict[Circuit, float] = {}
     for request in world.requests:
         if request.is_probe:
-            circuit = request.candidate.circuit
+            circuit = request.candidate.endpoint_circuit
             assert request.started >= probes.get(circuit, 0.0) - TIGHT
             probes[circuit] = request.ended
 
@@ -268,7 +268,11 @@ def test_what_explain_shows_is_what_is_tried(
             _happen(world, event)
     shown = world.plan("f")
     # Of two reasons to rest only one is shown: it cools, and its breaker opened meanwhile.
-    assume(not any(_waits(one) and world.is_open(one.circuit) for one in shown.candidates))
+    assume(
+        not any(
+            _waits(candidate) and world.is_open(candidate.endpoint_circuit) for candidate in shown.candidates
+        )
+    )
 
     called = world.call()
 
@@ -277,10 +281,14 @@ def test_what_explain_shows_is_what_is_tried(
         assert called.tried == []
         assert str(called.error) == str(shown.expected_error())
     # What somebody else probes may come back later, or not at all.
-    probed = {str(one.endpoint) for one in shown.candidates if one.rest and one.rest.kind == "probing"}
-    expected = [str(one.endpoint) for one in sorted(shown.candidates, key=_waits)]
+    probed = {
+        str(candidate.endpoint)
+        for candidate in shown.candidates
+        if candidate.rest and candidate.rest.kind == "probing"
+    }
+    expected = [str(candidate.endpoint) for candidate in sorted(shown.candidates, key=_waits)]
     # What rests is looked at again once all that is planned has failed.
-    resting = [str(one.endpoint) for one in shown.resting]
+    resting = [str(candidate.endpoint) for candidate in shown.resting]
     told = [one for one in called.tried if one not in probed]
     planned = [one for one in expected if one not in probed]
     assert told[: len(planned)] == planned
@@ -341,8 +349,8 @@ def test_whom_explain_shows_first_is_asked_first_unless_it_has_to_be_waited_for(
 def _take_room(world: World) -> None:
     limiter, traffic = world.health.traffic.rate_limiter, world.health.traffic
     with traffic.lock:
-        for one in world.plan("f").candidates[:1]:
-            limiter.count_request(one.meters, 1, next(traffic.numbers), world.now + 5)
+        for candidate in world.plan("f").candidates[:1]:
+            limiter.count_request(candidate.meters, 1, next(traffic.numbers), world.now + 5)
 
 
 def _until_room(world: World, candidate: Candidate) -> float:
@@ -365,7 +373,7 @@ def test_an_unavailable_endpoint_is_no_candidate_while_another_is_left(kind: str
     else:
         world.health.start_cooldown(world.circuit(), 1.0, C.RATE_LIMIT)
 
-    assert [str(one.endpoint) for one in world.plan("f").candidates] == ["blue:m"]
+    assert [str(candidate.endpoint) for candidate in world.plan("f").candidates] == ["blue:m"]
 
 
 def _identity(candidate: Candidate) -> tuple[str, str]:
@@ -401,24 +409,24 @@ def test_no_call_fails_while_an_endpoint_that_may_serve_it_was_never_asked(
 
     called = world.call(caller=caller)
 
-    asked = {step.candidate.circuit for step in called.steps}
+    asked = {step.candidate.endpoint_circuit for step in called.steps}
     if called.error is None or len(called.tried) >= called.route.feature.max_attempts:
         return
-    for one in (*called.route.candidates, *called.route.resting):
+    for candidate in (*called.route.candidates, *called.route.resting):
         assert (
-            one.circuit in asked
-            or any(map(_is_forbidden, called.steps, called.replies, repeat(one)))
-            or not _may_be_asked(world, one, called)
-        ), f"{one.name} was not asked, but {called.tried}: {called.error}"
+            candidate.endpoint_circuit in asked
+            or any(map(_is_forbidden, called.steps, called.replies, repeat(candidate)))
+            or not _may_be_asked(world, candidate, called)
+        ), f"{candidate.display_name} was not asked, but {called.tried}: {called.error}"
 
 
 FORBIDDEN: dict[str, Callable[[Candidate, Candidate], bool]] = {
     "yes": lambda *_: False,
     "larger window": lambda used, other: other.max_prompt_tokens <= used.max_prompt_tokens,
     "the same payer's": lambda used, other: other.owner != used.owner,
-    "another key": lambda used, other: other.key_circuit == used.key_circuit,
+    "another key": lambda used, other: other.credential_circuit == used.credential_circuit,
     "another key, if this one is the house's": lambda used, other: (
-        used.owner == "user" or other.key_circuit == used.key_circuit
+        used.owner == "user" or other.credential_circuit == used.credential_circuit
     ),
 }
 """Whom a failure of one leaves unasked; everybody, if it is not here."""
@@ -433,7 +441,7 @@ def _is_forbidden(step: Try, reply: Reply, other: Candidate) -> bool:
 
 def _may_be_asked(world: World, one: Candidate, called: Called) -> bool:
     """Whether it may serve now, or be probed or waited for in the time that is left."""
-    left = called.route.deadline - called.seconds - 2 * LEAST_SECONDS
+    left = called.route.deadline_seconds - called.seconds - 2 * LEAST_SECONDS
     why = find_unavailability(one, world.health, called.route.needs)
     if why is None or why.can_probe_early:
         return left > 0

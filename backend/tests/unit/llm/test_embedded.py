@@ -39,7 +39,7 @@ class Embedded:
         self._is_ready = is_ready
         self._fault = fault
 
-    def current(self) -> Listening | None:
+    def current_address(self) -> Listening | None:
         return self._address if self._is_ready else None
 
     def address(self, timeout: float) -> Listening:

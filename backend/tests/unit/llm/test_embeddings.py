@@ -12,7 +12,7 @@ from backend.utils.llm import Caller, OwnEndpoint, Patchbay, Table, get_embeddin
 from backend.utils.llm.errors import AllAttemptsFailedError, ConfigError, LLMError, ProviderDownError
 from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.testing import Json, LoopbackProvider, Raw, Status
-from backend.utils.llm.testing.embedding_wires import make_vector
+from backend.utils.llm.testing.embedding_wires import make_vector_from_hash
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -64,7 +64,7 @@ class TestVectors:
 
         found = embed(get_embeddings(feature), texts)
 
-        assert found == [make_vector(text or " ", dimensions) for text in texts]
+        assert found == [make_vector_from_hash(text or " ", dimensions) for text in texts]
 
     def test_many_go_out_in_several_requests(
         self, embed: Embed, feature: str, dimensions: int, provider: LoopbackProvider
@@ -73,7 +73,7 @@ class TestVectors:
 
         found = embed(get_embeddings(feature), texts)
 
-        assert found == [make_vector(text, dimensions) for text in texts]
+        assert found == [make_vector_from_hash(text, dimensions) for text in texts]
         assert len(provider.requests) == 4
 
     def test_no_texts_need_no_request(
@@ -87,7 +87,7 @@ class TestVectors:
     ) -> None:
         provider.script(Status(503))
 
-        assert embed(get_embeddings(feature), ["one"]) == [make_vector("one", dimensions)]
+        assert embed(get_embeddings(feature), ["one"]) == [make_vector_from_hash("one", dimensions)]
         assert len(provider.requests) == 2
 
     def test_what_is_no_vector_for_each_text_is_no_answer(
@@ -193,7 +193,7 @@ embedding = { model = "text-embedding-3-small" }
     def test_the_same_model_elsewhere_may_stand_behind(self) -> None:
         table = parse_table(f'{self.PROVIDERS}[profiles.p]\nf = ["{SMALL}", "{BACKUP}"]', environ={})
 
-        assert [str(one) for one in table.chain("f", "p")] == [SMALL, BACKUP]
+        assert [str(endpoint) for endpoint in table.chain("f", "p")] == [SMALL, BACKUP]
 
     def test_another_model_may_not(self) -> None:
         said = self.problems(f'[profiles.p]\nf = ["{SMALL}", "openai:text-embedding-3-large"]')

@@ -152,11 +152,12 @@ def test_what_a_tier_may_not_use_it_may_not_name() -> None:
 def test_explain_tells_the_same(patchbay: Patchbay) -> None:
     route = patchbay.explain("f", needs=Needs(endpoint=TERRA))
 
-    assert [str(one.endpoint) for one in route.candidates] == [TERRA, LUNA, FLASH]
+    assert [str(candidate.endpoint) for candidate in route.candidates] == [TERRA, LUNA, FLASH]
     assert route.candidates[0].layer == "the call"
-    assert [str(one.endpoint) for one in patchbay.explain("f", needs=Needs(fallbacks=False)).candidates] == [
-        LUNA
-    ]
+    assert [
+        str(candidate.endpoint)
+        for candidate in patchbay.explain("f", needs=Needs(fallbacks=False)).candidates
+    ] == [LUNA]
 
 
 def test_what_one_call_named_changes_nothing_for_the_next(provider: LoopbackProvider) -> None:

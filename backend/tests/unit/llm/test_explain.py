@@ -143,13 +143,13 @@ def test_a_call_does_what_explain_shows(
         environ={**HOUSE_KEYS, **ACCOUNTS},
         time=virtual.time,
     )
-    for one in history:
-        virtual.sleep(one.after)
+    for call in history:
+        virtual.sleep(call.after)
         shared.clear()
-        for model, reply in one.replies.items():
+        for model, reply in call.replies.items():
             shared.always(REPLIES[reply], model=model)
-        shown = patchbay.explain("f", caller=one.caller, needs=one.needs)
-        was_answered = _call(patchbay, one)
+        shown = patchbay.explain("f", caller=call.caller, needs=call.needs)
+        was_answered = _call(patchbay, call)
         _compare(shown, shared, was_answered=was_answered)
     patchbay.close()
 
@@ -165,8 +165,8 @@ def _call(patchbay: Patchbay, one: Call) -> bool:
 
 def _compare(shown: Route, provider: LoopbackProvider, *, was_answered: bool) -> None:
     sent = [(request.model, request.key) for request in provider.requests]
-    may_serve = [_wire(one) for one in shown.candidates]
-    if_nothing_else_is_left = [_wire(one) for one in shown.resting]
+    may_serve = [_wire(candidate) for candidate in shown.candidates]
+    if_nothing_else_is_left = [_wire(candidate) for candidate in shown.resting]
     assert set(sent) <= {*may_serve, *if_nothing_else_is_left}
     assert not was_answered or sent
     if not may_serve:

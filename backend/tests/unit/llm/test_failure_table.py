@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import get_llm
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.failures import POLICY, ROWS, BadAnswer, FailureCategory, FailureRow, classify_failure
+from backend.utils.llm.failures import POLICY, ROWS, BadAnswer, FailureCategory, FailureRule, classify_failure
 from backend.utils.llm.failures.policy import Again, Health, NextEndpoint
 from backend.utils.llm.options import Api
 from backend.utils.llm.testing import Raw, Status, StreamError, Text
@@ -35,7 +35,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 APIS: tuple[Api, ...] = get_args(Api)
 
 
-def served(row: FailureRow) -> Reply | None:
+def served(row: FailureRule) -> Reply | None:
     """The row's example as a reply; None for what is no complete answer."""
     if row.example.fault:
         return None
@@ -43,7 +43,7 @@ def served(row: FailureRow) -> Reply | None:
     return Raw(row.example.status, row.example.body, kind)
 
 
-def name(row: FailureRow) -> str:
+def name(row: FailureRule) -> str:
     return f"{ROWS.index(row)}-{row.category}-{row.code or row.says or row.raised or row.example.status}"[:40]
 
 
@@ -58,7 +58,7 @@ SERVED = [
 @pytest.mark.usefixtures("patchbay")
 @pytest.mark.parametrize(("row", "api"), SERVED)
 def test_requests_are_attempts_are_what_the_policy_says(
-    row: FailureRow, api: Api, call: Driver, provider: LoopbackProvider
+    row: FailureRule, api: Api, call: Driver, provider: LoopbackProvider
 ) -> None:
     reply = served(row)
     assert reply is not None
@@ -83,7 +83,7 @@ EVENTS = [row for row in ROWS if row.example.fault == "event"]
 @pytest.mark.usefixtures("patchbay")
 @pytest.mark.parametrize("row", EVENTS, ids=name)
 def test_an_error_in_the_middle_of_a_stream_has_the_same_category(
-    row: FailureRow, stream: Driver, provider: LoopbackProvider
+    row: FailureRule, stream: Driver, provider: LoopbackProvider
 ) -> None:
     error = json.loads(row.example.body)["error"]
     provider.always(StreamError(after_chunks=0, text="", error=error))
@@ -96,7 +96,7 @@ def test_an_error_in_the_middle_of_a_stream_has_the_same_category(
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if served(row) or row in EVENTS], ids=name)
-def test_each_line_is_reached_by_its_own_example(row: FailureRow) -> None:
+def test_each_line_is_reached_by_its_own_example(row: FailureRule) -> None:
     body = row.example.body.encode()
     is_error = row.example.status >= 300
     wire = ObservedExchange(status=row.example.status, error_body=body if is_error else b"", sent_at=0.0)
@@ -108,7 +108,7 @@ def test_each_line_is_reached_by_its_own_example(row: FailureRow) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in EVENTS if row.api == "openai"], ids=name)
-def test_what_openai_calls_a_fault_in_a_stream_says_nothing_on_another_api(row: FailureRow) -> None:
+def test_what_openai_calls_a_fault_in_a_stream_says_nothing_on_another_api(row: FailureRule) -> None:
     seen = ObservedExchange(status=200, sent_at=0.0)
 
     found = classify_failure(_event(row.example.body.encode()), seen, "gemini", now=NOW)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.utils.llm.foreign import LONGEST, escape_control_characters, sanitize_text
-from backend.utils.llm.transport.redaction import MOST_READ, OVER, Redaction
+from backend.utils.llm.transport.redaction import MOST_READ, OVER, KeyRedaction
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()))
 """Halves of characters too, which JSON can tell."""
@@ -94,25 +94,25 @@ class TestWithoutKey:
 
     @given(ANY, ANY)
     def test_it_is_a_label_without_the_key(self, before: str, after: str) -> None:
-        found = Redaction(KEY).redact_labels(f"{before}{KEY}{after}")
+        found = KeyRedaction(KEY).redact_labels(f"{before}{KEY}{after}")
 
         assert KEY not in found
         assert found == sanitize_text(found)
 
     @given(ANY.filter(lambda text: KEY not in text and "\\" not in text))
     def test_another_text_is_as_without_a_key(self, text: str) -> None:
-        assert Redaction(KEY).redact_labels(text) == sanitize_text(text)
+        assert KeyRedaction(KEY).redact_labels(text) == sanitize_text(text)
 
     def test_no_part_of_the_key_is_left_where_it_is_cut(self) -> None:
         for place in range(LONGEST - len(KEY), LONGEST + 1):
-            assert "sk" not in Redaction(KEY).redact_labels("m" * place + KEY)
+            assert "sk" not in KeyRedaction(KEY).redact_labels("m" * place + KEY)
 
     def test_an_absurdly_long_text_is_named_by_its_length(self) -> None:
-        assert Redaction(KEY).redact_labels("m" * (MOST_READ + 1)) == "(2,001 characters)"
+        assert KeyRedaction(KEY).redact_labels("m" * (MOST_READ + 1)) == "(2,001 characters)"
 
     @pytest.mark.parametrize("key", [KEY, None])
     def test_a_page_is_one_line_in_which_nothing_acts(self, key: str | None) -> None:
-        assert Redaction(key).redact_body(b"<p>bad\n\x1b[2J") == rb"<p>bad\n\x1b[2J"
+        assert KeyRedaction(key).redact_body(b"<p>bad\n\x1b[2J") == rb"<p>bad\n\x1b[2J"
 
     def test_once_the_key_is_forgotten_nothing_is_left(self) -> None:
         assert OVER.redact_labels(f"a {KEY}") == "***"
@@ -120,4 +120,4 @@ class TestWithoutKey:
         assert KEY.encode() not in OVER.redact_body(KEY.encode())
 
     def test_the_key_is_not_shown(self) -> None:
-        assert KEY not in repr(Redaction(KEY))
+        assert KEY not in repr(KeyRedaction(KEY))

@@ -172,7 +172,7 @@ async def test_no_key_is_left_when_both_requests_of_a_call_are_given_up(witness:
             one.cancel()
         await asyncio.wait(calls)
 
-        assert all(one.cancelled() for one in calls)
+        assert all(call.cancelled() for call in calls)
         del calls, one
         assert await left_of(mark) == []
 

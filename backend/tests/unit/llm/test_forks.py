@@ -76,7 +76,11 @@ async def awrong(bay: Patchbay, who: str) -> list[str]:
     """Like `wrong`, from an event loop, many at once."""
     asked = [(feature, f"{who} {number}") for number in range(CALLS) for feature in FEATURES]
     told = await asyncio.gather(*(bay.get_llm(feature).ainvoke(text) for feature, text in asked))
-    return [f"{text}: {one.text}" for one, (_, text) in zip(told, asked, strict=True) if one.text != text]
+    return [
+        f"{text}: {message.text}"
+        for message, (_, text) in zip(told, asked, strict=True)
+        if message.text != text
+    ]
 
 
 class TestConnections:
@@ -297,8 +301,8 @@ class TestWhatIsUnderWay:
     "draw",
     [
         pytest.param(lambda made: made.runtime.time.random(), id="jitter"),
-        pytest.param(lambda made: made.health.traffic.round_robin.choice_draw, id="dice"),
-        pytest.param(lambda made: made.health.traffic.round_robin.variant_draw, id="toss"),
+        pytest.param(lambda made: made.health.traffic.round_robin.choice_random_number, id="dice"),
+        pytest.param(lambda made: made.health.traffic.round_robin.variant_random_number, id="toss"),
         pytest.param(lambda made: made.runtime.transport.tickets._prefix, id="ticket"),
         pytest.param(lambda _: str(uuid7())[-8:], id="the random end of a call's id"),
     ],
@@ -348,8 +352,8 @@ def connections(provider: LoopbackProvider) -> list[threading.Thread]:
 
 def every_lock() -> list[Any]:
     """Those of all that is made anew, but for the one for which a fork itself waits half a minute."""
-    living = [one for one in list(forks._living) if one is not forks._gate]
-    made = [value for one in living for value in vars(one).values()]
+    living = [safe for safe in list(forks._living) if safe is not forks._gate]
+    made = [value for safe in living for value in vars(safe).values()]
     return [one for one in made if isinstance(one, type(threading.Lock()) | type(threading.RLock()))]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.threads import hammer
 from backend.utils.llm.failures import FailureCategory
-from backend.utils.llm.state.circuit_breaker import Breaker
+from backend.utils.llm.state.circuit_breaker import CircuitBreaker
 from backend.utils.llm.state.health import (
     LONGEST_COOLING,
     MOST_CIRCUITS,
@@ -33,9 +33,9 @@ def health(clock: Clock) -> HealthTracker:
     return HealthTracker(clock)
 
 
-def opened(times: int = 1) -> Breaker:
+def opened(times: int = 1) -> CircuitBreaker:
     """A breaker that opened at 0, and whose probes failed the moment that they were allowed."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for second in range(5):
         breaker = breaker.with_failure(second / 1000)
     for _ in range(times - 1):
@@ -53,30 +53,30 @@ class TestBreaker:
     """When it opens, for how long, and when it closes."""
 
     def test_it_opens_with_the_fifth_failure_in_a_row(self) -> None:
-        breaker = Breaker()
+        breaker = CircuitBreaker()
         states = []
         for _ in range(5):
             breaker = breaker.with_failure(0.0)
-            states.append(breaker.state(0.0))
+            states.append(breaker.state_at(0.0))
 
         assert states == ["closed"] * 4 + ["open"]
 
     def test_a_success_in_between_starts_the_row_anew(self) -> None:
-        breaker = Breaker()
+        breaker = CircuitBreaker()
         for _ in range(3):
             for _ in range(4):
                 breaker = breaker.with_failure(0.0)
             for _ in range(5):
                 breaker = breaker.with_success(0.0)
 
-        assert breaker.state(0.0) == "closed"
+        assert breaker.state_at(0.0) == "closed"
 
     def test_five_in_a_row_open_it_however_long_they_take(self) -> None:
-        breaker = Breaker()
+        breaker = CircuitBreaker()
         for hour in range(5):
             breaker = breaker.with_failure(hour * 3600)
 
-        assert breaker.state(4 * 3600) == "open"
+        assert breaker.state_at(4 * 3600) == "open"
 
     @pytest.mark.parametrize(
         ("outcomes", "gap", "state"),
@@ -91,19 +91,19 @@ class TestBreaker:
     def test_it_opens_when_half_of_the_last_twenty_in_a_minute_failed(
         self, outcomes: str, gap: float, state: str
     ) -> None:
-        breaker, now = Breaker(), 0.0
+        breaker, now = CircuitBreaker(), 0.0
         for outcome in outcomes:
             now += gap
             breaker = breaker.with_failure(now) if outcome == "f" else breaker.with_success(now)
 
-        assert breaker.state(now) == state
+        assert breaker.state_at(now) == state
 
     def test_fewer_than_twenty_open_nothing_however_many_of_them_failed(self) -> None:
-        breaker = Breaker()
+        breaker = CircuitBreaker()
         for number in range(19):
             breaker = breaker.with_success(number) if number % 5 == 4 else breaker.with_failure(number)
 
-        assert breaker.state(19) == "closed"
+        assert breaker.state_at(19) == "closed"
 
     def test_thirty_seconds_double_to_three_hundred(self) -> None:
         breaker, lengths = opened(), []
@@ -120,15 +120,15 @@ class TestBreaker:
         breaker = opened()
         assert breaker.opens_until is not None
 
-        assert breaker.state(breaker.opens_until - 0.001) == "open"
-        assert breaker.state(breaker.opens_until) == "half open"
-        assert breaker.state(breaker.opens_until + 1e6) == "half open"
+        assert breaker.state_at(breaker.opens_until - 0.001) == "open"
+        assert breaker.state_at(breaker.opens_until) == "half open"
+        assert breaker.state_at(breaker.opens_until + 1e6) == "half open"
 
     @pytest.mark.parametrize("times", [1, 2, 6])
     def test_one_success_closes_it_and_all_is_forgotten(self, times: int) -> None:
         breaker = opened(times)
 
-        assert breaker.with_success(breaker.opens_until or 0) == Breaker()
+        assert breaker.with_success(breaker.opens_until or 0) == CircuitBreaker()
 
     def test_failures_while_it_is_open_make_it_no_longer(self) -> None:
         breaker = opened()
@@ -139,13 +139,13 @@ class TestBreaker:
         assert breaker.opens_until == opened().opens_until
 
     def test_it_has_no_failures_only_without_one_to_remember(self) -> None:
-        assert Breaker().has_no_failures
-        assert Breaker().with_success(0.0).has_no_failures
-        assert not Breaker().with_failure(0.0).has_no_failures
+        assert CircuitBreaker().has_no_failures
+        assert CircuitBreaker().with_success(0.0).has_no_failures
+        assert not CircuitBreaker().with_failure(0.0).has_no_failures
         assert not opened().has_no_failures
 
     def test_it_has_no_failures_again_after_twenty_successes(self) -> None:
-        breaker = Breaker().with_failure(0.0)
+        breaker = CircuitBreaker().with_failure(0.0)
         for _ in range(20):
             breaker = breaker.with_success(0.0)
 
@@ -153,13 +153,13 @@ class TestBreaker:
 
     @given(events=st.lists(st.tuples(st.sampled_from(["ok", "failed"]), st.floats(0, 400)), max_size=60))
     def test_every_transition_is_a_legal_one(self, events: list[tuple[str, float]]) -> None:
-        breaker, now = Breaker(), 0.0
+        breaker, now = CircuitBreaker(), 0.0
         for what, gap in events:
-            earlier = breaker.state(now)
+            earlier = breaker.state_at(now)
             now += gap
-            before = breaker.state(now)
+            before = breaker.state_at(now)
             breaker = breaker.with_success(now) if what == "ok" else breaker.with_failure(now)
-            after = breaker.state(now)
+            after = breaker.state_at(now)
 
             assert (earlier, before) in {
                 ("closed", "closed"),
@@ -186,41 +186,45 @@ class TestBudget:
     def test_the_reserve_is_ten(self) -> None:
         budget = RetryBudget()
 
-        assert [budget.spend(0.0) for _ in range(11)] == [True] * 10 + [False]
+        assert [budget.try_spend_retry(0.0) for _ in range(11)] == [True] * 10 + [False]
 
     def test_ten_answers_earn_three_retries(self) -> None:
         budget = RetryBudget()
-        while budget.spend(0.0):
+        while budget.try_spend_retry(0.0):
             pass
 
         for _ in range(11):  # the eleventh is for what floats lose
-            budget.earn(0.0)
+            budget.credit_answers(0.0)
 
-        assert [budget.spend(0.0) for _ in range(4)] == [True] * 3 + [False]
+        assert [budget.try_spend_retry(0.0) for _ in range(4)] == [True] * 3 + [False]
 
     def test_what_is_lent_follows_later_and_later(self) -> None:
         budget = RetryBudget()
 
-        lent = [now / 2 for now in range(1000) if budget.borrow(now / 2)]
+        lent = [now / 2 for now in range(1000) if budget.try_borrow_retry(now / 2)]
 
         assert lent == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 255.5]
 
     def test_after_an_answer_one_is_lent_at_once(self) -> None:
         budget = RetryBudget()
         for now in range(100):
-            budget.borrow(now)
+            budget.try_borrow_retry(now)
 
-        budget.earn(99)
+        budget.credit_answers(99)
 
-        assert [budget.borrow(100), budget.borrow(100.4), budget.borrow(100.5)] == [True, False, True]
+        assert [
+            budget.try_borrow_retry(100),
+            budget.try_borrow_retry(100.4),
+            budget.try_borrow_retry(100.5),
+        ] == [True, False, True]
 
     @pytest.mark.parametrize(("later", "left"), [(0.0, 309), (10.0, 159), (300.0, 10)])
     def test_no_more_than_the_reserve_is_saved_for_long(self, later: float, left: int) -> None:
         budget = RetryBudget()
         for _ in range(1000):
-            budget.earn(0.0)
+            budget.credit_answers(0.0)
 
-        assert sum(budget.spend(later) for _ in range(1000)) == pytest.approx(left, abs=1)
+        assert sum(budget.try_spend_retry(later) for _ in range(1000)) == pytest.approx(left, abs=1)
 
     @given(events=st.lists(st.tuples(st.booleans(), st.floats(0, 20)), max_size=400))
     def test_whatever_the_order_the_bound_holds(self, events: list[tuple[bool, float]]) -> None:
@@ -228,9 +232,9 @@ class TestBudget:
         for is_retry, later in events:
             now += later
             if is_retry:
-                spent += budget.spend(now)
+                spent += budget.try_spend_retry(now)
             else:
-                budget.earn(now)
+                budget.credit_answers(now)
                 earned += 1
             assert spent <= 10 + 0.3 * earned + 1e-9
 
@@ -526,8 +530,8 @@ class TestMemory:
         assert health.find_unavailable_reason(CIRCUIT) is not None
 
     def test_each_provider_has_a_budget_of_its_own(self, health: HealthTracker) -> None:
-        assert sum(health.spend_retry("red") for _ in range(50)) == 10
-        assert sum(health.spend_retry("blue") for _ in range(50)) == 10
+        assert sum(health.try_spend_retry("red") for _ in range(50)) == 10
+        assert sum(health.try_spend_retry("blue") for _ in range(50)) == 10
 
 
 @pytest.mark.usefixtures("_hectic")
@@ -551,7 +555,7 @@ class TestThreads:
             assert verdicts.count("probe") == 1
 
     def test_no_retry_is_granted_twice(self, health: HealthTracker) -> None:
-        granted = hammer(lambda _: sum(health.spend_retry("red") for _ in range(20)))
+        granted = hammer(lambda _: sum(health.try_spend_retry("red") for _ in range(20)))
 
         assert sum(granted) == 10
 
@@ -568,7 +572,7 @@ class TestThreads:
                 health.release_probes(circuit)
                 health.record_answer(circuit)
                 health.credit_retry_budget("red")
-                health.spend_retry("red")
+                health.try_spend_retry("red")
 
         hammer(work)
         for key in range(5):

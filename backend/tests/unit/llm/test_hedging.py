@@ -51,17 +51,17 @@ def hedging(
     )
     tails = world.health.traffic.tail_latency
     for _ in range(calls):
-        world.health.traffic.hedge_budget.earn("f")
+        world.health.traffic.hedge_budget.record_call("f")
     for endpoint in ("red:m", "red:n", "blue:m", "green:m"):
         for _ in range(known):
-            tails.latencies_of("f", endpoint, "total").record_answer(P95)
-            tails.latencies_of("f", endpoint, "first_token").record_answer(P95 / 2)
+            tails.recent_latencies("f", endpoint, "total").record_answer(P95)
+            tails.recent_latencies("f", endpoint, "first_token").record_answer(P95 / 2)
     return world
 
 
 def attempts(called: Called) -> list[tuple[str, str, bool]]:
     """Endpoint, outcome, and whether it was the hedge."""
-    return [(one.endpoint, one.outcome, one.hedge) for one in called.attempts]
+    return [(attempt.endpoint, attempt.outcome, attempt.hedge) for attempt in called.attempts]
 
 
 def in_flight(world: World) -> int:
@@ -165,7 +165,7 @@ class TestWhereTo:
         """
         world = hedging({"two:m": SLOW}, chain=["two:m", "green:m"], more=accounts)
         for _ in range(ENOUGH):
-            world.health.traffic.tail_latency.latencies_of("f", "two:m", "total").record_answer(P95)
+            world.health.traffic.tail_latency.recent_latencies("f", "two:m", "total").record_answer(P95)
 
         assert world.call().tried == ["two:m", "green:m"]
 
@@ -212,7 +212,7 @@ class TestWhereTo:
 
         assert world.calls[0].tried == ["red:m"]
         assert world.calls[0].seconds == 10.0
-        assert world.health.traffic.hedge_budget.can_spend("f")
+        assert world.health.traffic.hedge_budget.can_hedge("f")
 
     def test_a_call_of_one_request_has_none_for_a_hedge(self) -> None:
         assert hedging({"red:m": SLOW}, row="max_attempts = 1").call().tried == ["red:m"]
@@ -305,7 +305,7 @@ class TestOutcomes:
         world = hedging({"red:m": fails(category, seconds=1.5), "blue:m": SLOW}, chain=chain)
         called = world.call()
 
-        assert [one.endpoint for one in called.attempts] == TWO
+        assert [attempt.endpoint for attempt in called.attempts] == TWO
         assert called.receipt is not None
         assert called.error is None
         assert called.seconds == P95 + 10.0
@@ -318,7 +318,7 @@ class TestOutcomes:
         world = hedging({"red:m": ok(3.0), "blue:m": fails(category, seconds=0.1)})
         called = world.call()
 
-        assert [(one.endpoint, one.category) for one in called.attempts] == [
+        assert [(attempt.endpoint, attempt.category) for attempt in called.attempts] == [
             ("red:m", None),
             ("blue:m", category),
         ]
@@ -337,7 +337,7 @@ class TestOutcomes:
 
         assert isinstance(called.error, error)
         assert called.seconds == 1.5
-        assert [(one.endpoint, one.category) for one in called.attempts] == [
+        assert [(attempt.endpoint, attempt.category) for attempt in called.attempts] == [
             ("red:m", category),
             ("blue:m", C.CANCELLED),
         ]
@@ -372,7 +372,7 @@ class TestOutcomes:
         called = hedging({"red:m": gone, "blue:m": gone}).call()
 
         assert isinstance(called.error, AllAttemptsFailedError)
-        assert [one.endpoint for one in called.error.attempts] == TWO
+        assert [attempt.endpoint for attempt in called.error.attempts] == TWO
 
     def test_both_count_for_the_most_requests_of_a_call(self) -> None:
         down = fails(C.SERVER, 503, seconds=1.5)
@@ -400,7 +400,7 @@ class TestOutcomes:
             more=sizes,
         )
         for _ in range(ENOUGH):
-            world.health.traffic.tail_latency.latencies_of("f", "red:large", "total").record_answer(P95)
+            world.health.traffic.tail_latency.recent_latencies("f", "red:large", "total").record_answer(P95)
 
         assert world.call().tried == ["red:large", "blue:small", "blue:large"]
 
@@ -424,7 +424,8 @@ class TestObservers:
         assert world.health.find_unavailable_reason(world.circuit()) is None
         assert len(world.health) == 0
         assert (
-            world.health.traffic.targets.latency(world.plan("f").candidates[0].traffic_key, "total") is None
+            world.health.traffic.targets.mean_latency(world.plan("f").candidates[0].traffic_key, "total")
+            is None
         )
 
     def test_a_hedge_that_fails_counts_as_any_attempt(self) -> None:
@@ -451,21 +452,21 @@ class TestObservers:
         world.call()
 
         tails = world.health.traffic.tail_latency
-        assert len(tails.latencies_of("f", "red:m", "total")) == ENOUGH + 1
-        assert len(tails.latencies_of("f", "blue:m", "total")) == ENOUGH + 1
+        assert len(tails.recent_latencies("f", "red:m", "total")) == ENOUGH + 1
+        assert len(tails.recent_latencies("f", "blue:m", "total")) == ENOUGH + 1
 
     def test_a_hedge_that_lost_at_once_is_not_counted(self) -> None:
         world = hedging({"red:m": ok(1.01), "blue:m": SLOW})
         world.call()
 
-        assert len(world.health.traffic.tail_latency.latencies_of("f", "blue:m", "total")) == ENOUGH
+        assert len(world.health.traffic.tail_latency.recent_latencies("f", "blue:m", "total")) == ENOUGH
 
     @pytest.mark.parametrize("category", [C.SERVER, C.RATE_LIMIT, C.CONNECT])
     def test_a_failure_is_no_time(self, category: FailureCategory) -> None:
         world = hedging({"red:m": fails(category)}, calls=0)
         world.call()
 
-        assert len(world.health.traffic.tail_latency.latencies_of("f", "red:m", "total")) == ENOUGH
+        assert len(world.health.traffic.tail_latency.recent_latencies("f", "red:m", "total")) == ENOUGH
 
     def test_what_counts_for_limits_is_given_back(self) -> None:
         limits = (

@@ -42,9 +42,9 @@ def hedged_histories(draw: st.DrawFn) -> World:
     usual = draw(st.sampled_from([0.1, 1.0]))
     for endpoint in chain:
         for _ in range(ENOUGH):
-            tails.latencies_of("f", endpoint, "total").record_answer(usual)
+            tails.recent_latencies("f", endpoint, "total").record_answer(usual)
     for _ in range(CALLS_PER_HEDGE * draw(st.integers(0, 5))):
-        world.health.traffic.hedge_budget.earn("f")
+        world.health.traffic.hedge_budget.record_call("f")
     for _ in range(draw(st.integers(1, 8))):
         world.start(caller=draw(callers), at=draw(st.sampled_from([0.0, 0.5, 3.0, 31.0, 100.0])))
     world.run()
@@ -57,8 +57,8 @@ def test_every_call_keeps_its_bounds(world: World) -> None:
     for called in world.calls:
         assert_bounds(called, feature)
         assert [attempt.hedge for attempt in called.attempts] == [step.hedge for step in called.steps]
-        assert {step.candidate.circuit for step in called.steps} <= {
-            one.circuit for one in (*called.route.candidates, *called.route.resting)
+        assert {step.candidate.endpoint_circuit for step in called.steps} <= {
+            candidate.endpoint_circuit for candidate in (*called.route.candidates, *called.route.resting)
         }
 
 
@@ -90,7 +90,7 @@ def test_what_ends_a_call_ends_it_with_a_hedge_too(world: World) -> None:
 def _begun_after(called: Called) -> int:
     """How many requests began when the first had failed."""
     failed_at = called.attempts[0].started + called.attempts[0].duration
-    return sum(one.started >= failed_at and not one.hedge for one in called.attempts[1:])
+    return sum(attempt.started >= failed_at and not attempt.hedge for attempt in called.attempts[1:])
 
 
 @given(world=hedged_histories())

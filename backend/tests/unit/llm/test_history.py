@@ -118,7 +118,7 @@ def test_a_result_stands_behind_its_call_whatever_came_between() -> None:
     )
 
     assert kinds(found) == ["human", "ai", "tool", "tool", "human"]
-    assert [one.content for one in found[2:4]] == ["of a", "of b"]
+    assert [message.content for message in found[2:4]] == ["of a", "of b"]
 
 
 def test_an_unanswered_tool_call_gets_a_result_that_says_there_is_none() -> None:
@@ -148,7 +148,9 @@ def test_calls_of_one_id_get_ids_of_their_own_and_keep_their_results() -> None:
     found = normalize_history(history)
 
     calls = [one["id"] for message in found if isinstance(message, AIMessage) for one in message.tool_calls]
-    results = [(one.tool_call_id, one.content) for one in found if isinstance(one, ToolMessage)]
+    results = [
+        (message.tool_call_id, message.content) for message in found if isinstance(message, ToolMessage)
+    ]
     assert len(set(calls)) == 3
     assert results == list(zip(calls, ["one", "two", "three"], strict=True))
 
@@ -224,7 +226,7 @@ def test_what_a_system_shows_is_shown_by_the_user() -> None:
         [SystemMessage([{"type": "text", "text": "look"}, PICTURE]), HumanMessage("hi")]
     )
 
-    assert [(one.type, one.content) for one in found] == [
+    assert [(message.type, message.content) for message in found] == [
         ("system", "look"),
         ("human", [PICTURE]),
         ("human", "hi"),

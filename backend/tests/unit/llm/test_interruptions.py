@@ -77,9 +77,9 @@ def alarm(provider: LoopbackProvider) -> Iterator[Callable[[BaseException], None
 
 def nothing_is_left_of(patchbay: Any, endpoint: str) -> bool:
     """Whether the endpoint is in good standing, with nothing under way."""
-    (candidate,) = [one for one in patchbay.explain("f").candidates if one.name == endpoint]
+    (candidate,) = [one for one in patchbay.explain("f").candidates if one.display_name == endpoint]
     health = patchbay.health
-    is_well = health.find_unavailable_reason(candidate.circuit) is None
+    is_well = health.find_unavailable_reason(candidate.endpoint_circuit) is None
     return is_well and len(patchbay.runtime.transport.tickets) == 0
 
 

@@ -23,7 +23,7 @@ from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.testing import Cut, Hang, LoopbackProvider, SlowFirstByte, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
-from backend.utils.llm.transport.redaction import Redaction
+from backend.utils.llm.transport.redaction import KeyRedaction
 
 from .tables import table_at
 
@@ -277,7 +277,7 @@ class TestRedaction:
     """What it leaves."""
 
     def test_text_beside_the_key_is_kept(self) -> None:
-        body = Redaction(KEY).redact_body(told(code="insufficient_quota", count=3).encode())
+        body = KeyRedaction(KEY).redact_body(told(code="insufficient_quota", count=3).encode())
 
         error = json.loads(body)["error"]
         assert (error["code"], error["count"], error["message"]) == (
@@ -287,13 +287,13 @@ class TestRedaction:
         )
 
     def test_a_page_without_escapes_is_kept(self) -> None:
-        assert Redaction(KEY).redact_body(f"<p>{SAID}".encode()) == b"<p>bad key ***, really"
+        assert KeyRedaction(KEY).redact_body(f"<p>{SAID}".encode()) == b"<p>bad key ***, really"
 
     def test_a_text_with_other_escapes_is_kept(self) -> None:
-        assert Redaction(KEY).redact_text('a "\\n" b') == 'a "\\n" b'
+        assert KeyRedaction(KEY).redact_text('a "\\n" b') == 'a "\\n" b'
 
     def test_without_a_key_nothing_is_taken_out(self) -> None:
-        assert Redaction(None).redact_body(b"\\ any") == b"\\ any"
+        assert KeyRedaction(None).redact_body(b"\\ any") == b"\\ any"
 
     @pytest.mark.parametrize("deep", [1, 2, 3, 10, 30])
     def test_however_deep_it_is_escaped(self, deep: int) -> None:
@@ -301,4 +301,4 @@ class TestRedaction:
         for _ in range(deep):
             text = json.dumps(text)[1:-1] if deep < 10 else text.replace("\\", "\\u005c")
 
-        assert Redaction(KEY).redact_text(text) == "***"
+        assert KeyRedaction(KEY).redact_text(text) == "***"

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import InvalidOutputError, LLMError, RefusedError
-from backend.utils.llm.execution.observers.registry import MOST_SUBSTITUTES, LoggedSubstitutes
+from backend.utils.llm.execution.observers.registry import MOST_SUBSTITUTES, LoggedSubstituteModels
 from backend.utils.llm.foreign import LONGEST, escape_control_characters
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 
@@ -153,8 +153,8 @@ class Heard(NamedTuple):
     def texts(self) -> Iterator[str]:
         yield from self.lines
         yield from self.warnings
-        for one in self.attempts:
-            yield from filter(None, [one.served_model])
+        for attempt in self.attempts:
+            yield from filter(None, [attempt.served_model])
         if self.error is not None:
             yield from (f"{self.error}", json.dumps(self.error.as_dict(), ensure_ascii=False))
         if self.answer is not None:
@@ -221,7 +221,7 @@ def hear(
                 answer = call(model, "hi")
             except LLMError as caught:
                 error = caught
-        lines = [one.getMessage() for one in caplog.records if not one.name.startswith("asyncio")]
+        lines = [record.getMessage() for record in caplog.records if not record.name.startswith("asyncio")]
         return Heard(lines, [str(one.message) for one in warned], list(attempts), error, answer)
 
     return call_and_hear
@@ -237,7 +237,7 @@ def assert_clean(heard: Heard, said: str) -> None:
         assert said not in text
         assert text == escape_control_characters(text)
     assert KEY.encode() not in heard.pickled()
-    assert all(len(one.served_model or "") <= LONGEST for one in heard.attempts)
+    assert all(len(attempt.served_model or "") <= LONGEST for attempt in heard.attempts)
 
 
 # The rules ---------------------------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ class TestSubstitutes:
     """Who served in another's place is told once."""
 
     def test_each_once(self) -> None:
-        told = LoggedSubstitutes()
+        told = LoggedSubstituteModels()
 
         assert [told.should_log("e:asked", model) for model in ("a", "a", "b", "a")] == [
             True,
@@ -338,6 +338,6 @@ class TestSubstitutes:
         assert told.should_log("e:other", "a")
 
     def test_a_provider_that_names_another_in_each_answer_fills_nothing(self) -> None:
-        told = LoggedSubstitutes()
+        told = LoggedSubstituteModels()
 
         assert sum(told.should_log("e:asked", str(number)) for number in range(1000)) == MOST_SUBSTITUTES

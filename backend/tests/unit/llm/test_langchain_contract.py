@@ -120,7 +120,9 @@ def check(condition: Callable[[FeatureChatModel], bool]) -> Check:
 CHECKS: dict[str, Check] = {
     "InputType": check(lambda m: m.InputType is not None),
     "OutputType": check(lambda m: m.OutputType is not None),
-    "abatch": check(lambda m: [one.text for one in asyncio.run(m.abatch(["a", "b"]))] == ["hello"] * 2),
+    "abatch": check(
+        lambda m: [message.text for message in asyncio.run(m.abatch(["a", "b"]))] == ["hello"] * 2
+    ),
     "abatch_as_completed": check(lambda m: len(asyncio.run(_all(m.abatch_as_completed(["a", "b"])))) == 2),
     "agenerate": check(lambda m: asyncio.run(m.agenerate([QUESTION])).generations[0][0].text == "hello"),
     "agenerate_prompt": check(
@@ -276,8 +278,10 @@ class TestStructuredRuns:
     def test_events_tell_the_object(self, model: FeatureChatModel) -> None:
         async def ends() -> list[Any]:
             structured = model.with_structured_output(Verdict)
-            told = [one async for one in structured.astream_events("hi", version="v2")]
-            return [(one["name"], one["data"]["output"]) for one in told if one["event"] == "on_chain_end"]
+            told = [event async for event in structured.astream_events("hi", version="v2")]
+            return [
+                (event["name"], event["data"]["output"]) for event in told if event["event"] == "on_chain_end"
+            ]
 
         assert asyncio.run(ends())[-1] == ("Verdict", Verdict(good=True))
 

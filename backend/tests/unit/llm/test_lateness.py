@@ -80,7 +80,7 @@ def test_calls_of_a_loop_that_is_late_again_and_again_all_succeed(
         answers = runner.run(at_once())
 
     assert stalls.seconds > 6
-    assert [one for one in answers if isinstance(one, BaseException)] == []
+    assert [answer for answer in answers if isinstance(answer, BaseException)] == []
     assert len(provider.requests) == CALLS
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.diagnostics.limits import make_limit_infos
-from backend.utils.llm.rate_limits import Limits, Rate
+from backend.utils.llm.rate_limits import Limits, RateLimit
 from backend.utils.llm.state.rate_limiter import MeteredScope
 from backend.utils.llm.state.traffic import TrafficState
 
 LIMITS = Limits(
-    requests=(Rate(10, "minute"), Rate(1_000, "day")), tokens=(Rate(2_000, "minute"),), concurrency=2
+    requests=(RateLimit(10, "minute"), RateLimit(1_000, "day")),
+    tokens=(RateLimit(2_000, "minute"),),
+    concurrency=2,
 )
 METER = MeteredScope("endpoint x", "to openai:gpt-6-luna", LIMITS)
 
@@ -15,7 +17,7 @@ METER = MeteredScope("endpoint x", "to openai:gpt-6-luna", LIMITS)
 def test_limits_that_nothing_counts_against_are_empty() -> None:
     found = make_limit_infos([METER], TrafficState(lambda: 0.0))
 
-    assert [(one.what, one.per, one.used, one.most) for one in found] == [
+    assert [(limit.what, limit.per, limit.used, limit.most) for limit in found] == [
         ("requests", "minute", 0, 10),
         ("requests", "day", 0, 1_000),
         ("tokens", "minute", 0, 2_000),
@@ -32,7 +34,7 @@ def test_the_fullest_comes_first_and_looking_changes_nothing() -> None:
     found = make_limit_infos([METER], traffic)
 
     assert found == make_limit_infos([METER], traffic)
-    assert [(one.what, one.per, one.used, one.waiting) for one in found] == [
+    assert [(limit.what, limit.per, limit.used, limit.waiting) for limit in found] == [
         ("tokens", "minute", 1_900, 1),
         ("at once", None, 1, 1),
         ("requests", "minute", 1, 1),
@@ -41,7 +43,7 @@ def test_the_fullest_comes_first_and_looking_changes_nothing() -> None:
 
 
 def test_models_of_the_table_are_told_with_what_uses_them() -> None:
-    found = {one.endpoint: one for one in Patchbay(Table(environ={})).get_models()}
+    found = {model.endpoint: model for model in Patchbay(Table(environ={})).get_models()}
 
     luna = found["openai:gpt-6-luna"]
     assert (luna.known, luna.input_usd, luna.output_usd) == (True, "0.1", "0.5")

@@ -13,8 +13,8 @@ from weakref import ref
 import pytest
 
 from backend.tests.fakes.children import in_child
-from backend.utils.llm.execution.awaiting import run_blocking
-from backend.utils.llm.execution.loop_thread import THREAD, LoopThread
+from backend.utils.llm.execution.awaiting import run_without_event_loop
+from backend.utils.llm.execution.loop_thread import THREAD, SharedBackgroundLoop
 from backend.utils.llm.execution.own_thread import run_in_daemon_thread
 
 if TYPE_CHECKING:
@@ -22,32 +22,34 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def loops() -> Iterator[LoopThread]:
-    made = LoopThread()
+def loops() -> Iterator[SharedBackgroundLoop]:
+    made = SharedBackgroundLoop()
     yield made
     made.close()
     assert threads() == []
 
 
 def threads() -> list[threading.Thread]:
-    return [one for one in threading.enumerate() if one.name == THREAD]
+    return [thread for thread in threading.enumerate() if thread.name == THREAD]
 
 
 async def where() -> str:
     return threading.current_thread().name
 
 
-def test_nothing_runs_before_somebody_needs_it(loops: LoopThread) -> None:
+def test_nothing_runs_before_somebody_needs_it(loops: SharedBackgroundLoop) -> None:
     assert threads() == []
     assert loops.get_loop().run(where()) == THREAD
 
 
-def test_all_calls_share_one_loop(loops: LoopThread) -> None:
+def test_all_calls_share_one_loop(loops: SharedBackgroundLoop) -> None:
     assert loops.get_loop() is loops.get_loop()
     assert len(threads()) == 1
 
 
-def test_a_closed_loop_serves_the_call_that_is_under_way_and_ends_with_it(loops: LoopThread) -> None:
+def test_a_closed_loop_serves_the_call_that_is_under_way_and_ends_with_it(
+    loops: SharedBackgroundLoop,
+) -> None:
     held = loops.get_loop()
     loops.close()
 
@@ -56,7 +58,7 @@ def test_a_closed_loop_serves_the_call_that_is_under_way_and_ends_with_it(loops:
     assert threads() == []
 
 
-def test_after_it_was_closed_another_call_begins_a_new_one(loops: LoopThread) -> None:
+def test_after_it_was_closed_another_call_begins_a_new_one(loops: SharedBackgroundLoop) -> None:
     loops.get_loop()
     loops.close()
 
@@ -64,7 +66,7 @@ def test_after_it_was_closed_another_call_begins_a_new_one(loops: LoopThread) ->
 
 
 def test_it_ends_with_its_owner_who_never_closed_it() -> None:
-    owner = LoopThread()
+    owner = SharedBackgroundLoop()
     owner.get_loop()
     gone = ref(owner)
     del owner
@@ -74,7 +76,7 @@ def test_it_ends_with_its_owner_who_never_closed_it() -> None:
     assert threads() == []
 
 
-def test_a_forked_child_does_not_close_its_parents_loop(loops: LoopThread) -> None:
+def test_a_forked_child_does_not_close_its_parents_loop(loops: SharedBackgroundLoop) -> None:
     loops.get_loop().run(where())
 
     def in_the_child() -> Any:
@@ -87,7 +89,7 @@ def test_a_forked_child_does_not_close_its_parents_loop(loops: LoopThread) -> No
     assert loops.get_loop().run(where()) == THREAD
 
 
-def test_what_runs_there_has_the_callers_context(loops: LoopThread) -> None:
+def test_what_runs_there_has_the_callers_context(loops: SharedBackgroundLoop) -> None:
     trace = contextvars.ContextVar("trace", default="none")
     trace.set("t1")
 
@@ -97,7 +99,7 @@ def test_what_runs_there_has_the_callers_context(loops: LoopThread) -> None:
     assert loops.get_loop().run(look()) == "t1"
 
 
-def test_what_fails_there_is_raised_here(loops: LoopThread) -> None:
+def test_what_fails_there_is_raised_here(loops: SharedBackgroundLoop) -> None:
     async def fail() -> None:
         raise ZeroDivisionError
 
@@ -108,11 +110,11 @@ def test_what_fails_there_is_raised_here(loops: LoopThread) -> None:
     pytest.fail("nothing was raised")
 
 
-def test_its_own_thread_does_not_wait_for_itself(loops: LoopThread) -> None:
+def test_its_own_thread_does_not_wait_for_itself(loops: SharedBackgroundLoop) -> None:
     done = threading.Event()
 
     async def outer() -> Any:
-        return loops.get_loop().is_current_thread, loops.get_loop().run(inner())
+        return loops.get_loop().runs_in_current_thread, loops.get_loop().run(inner())
 
     async def inner() -> None:
         done.set()
@@ -121,7 +123,7 @@ def test_its_own_thread_does_not_wait_for_itself(loops: LoopThread) -> None:
     assert done.wait(5)
 
 
-def test_a_test_that_is_given_up_goes_on_alone(loops: LoopThread) -> None:
+def test_a_test_that_is_given_up_goes_on_alone(loops: SharedBackgroundLoop) -> None:
     go_on, over = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -142,4 +144,4 @@ def test_a_test_that_is_given_up_goes_on_alone(loops: LoopThread) -> None:
 
 def test_a_wait_that_does_not_block_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="awaited in a synchronous call"):
-        run_blocking(asyncio.sleep(0))
+        run_without_event_loop(asyncio.sleep(0))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.utils.llm.errors import ConfigError, UnknownFeatureError
-from backend.utils.llm.model_config import Table, get_route_options, load, parse_table
+from backend.utils.llm.model_config import Table, get_route_options, load_table, parse_table
 from backend.utils.llm.models import find_retirement
 
 from .tables import PROVIDERS
@@ -20,7 +20,7 @@ from .tables import PROVIDERS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
 
 SMALL = f"""
 {PROVIDERS}
@@ -42,7 +42,7 @@ def problems(text: str, **environ: str) -> list[str]:
     return list(caught.value.problems)
 
 
-def endpoints(snapshot: Snapshot, feature: str, profile: str) -> list[str]:
+def endpoints(snapshot: TableSnapshot, feature: str, profile: str) -> list[str]:
     return [str(endpoint) for endpoint in snapshot.chain(feature, profile)]
 
 
@@ -50,19 +50,19 @@ class TestShippedTable:
     """``llm.toml`` as it is in the repository."""
 
     @pytest.fixture
-    def shipped(self) -> Snapshot:
-        return load(environ={})
+    def shipped(self) -> TableSnapshot:
+        return load_table(environ={})
 
-    def test_it_has_the_ancestors_36_features(self, shipped: Snapshot) -> None:
+    def test_it_has_the_ancestors_36_features(self, shipped: TableSnapshot) -> None:
         assert len(shipped.features) >= 36  # a product feature is a row more, and no change of this test
         assert {"conv_action_items", "fair_use", "chat_agent", "web_search"} <= set(shipped.features)
 
-    def test_it_has_three_profiles_and_byok_is_as_good_as_max(self, shipped: Snapshot) -> None:
+    def test_it_has_three_profiles_and_byok_is_as_good_as_max(self, shipped: TableSnapshot) -> None:
         assert set(shipped.chains) == {"premium", "max", "byok"}
         for feature in shipped.features:
             assert endpoints(shipped, feature, "byok") == endpoints(shipped, feature, "max")
 
-    def test_no_model_retires_within_90_days_of_its_writing(self, shipped: Snapshot) -> None:
+    def test_no_model_retires_within_90_days_of_its_writing(self, shipped: TableSnapshot) -> None:
         models = {
             endpoint.model
             for served in shipped.chains.values()
@@ -76,7 +76,7 @@ class TestShippedTable:
 
     @pytest.mark.parametrize("provider", ["openai", "gemini", "anthropic", "openrouter"])
     def test_one_key_of_a_big_provider_serves_nearly_everything(
-        self, shipped: Snapshot, provider: str
+        self, shipped: TableSnapshot, provider: str
     ) -> None:
         unserved = {
             feature
@@ -86,8 +86,8 @@ class TestShippedTable:
 
         assert unserved <= {"fair_use", "web_search", "wrapped_analysis"}
 
-    def test_the_demo_serves_only_while_no_house_key_is_set(self, shipped: Snapshot) -> None:
-        keyed = load(environ={"GEMINI_API_KEY": "k"})
+    def test_the_demo_serves_only_while_no_house_key_is_set(self, shipped: TableSnapshot) -> None:
+        keyed = load_table(environ={"GEMINI_API_KEY": "k"})
 
         assert shipped.demo_active
         assert not keyed.demo_active
@@ -258,7 +258,7 @@ class TestProblems:
 
     def test_a_missing_file_says_which_variable_names_it(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="Set LLM_CONFIG"):
-            load(tmp_path / "none.toml", environ={})
+            load_table(tmp_path / "none.toml", environ={})
 
     @given(st.text(max_size=200))
     def test_no_text_breaks_the_reader(self, text: str) -> None:

@@ -47,8 +47,8 @@ def run(world: World, *observers: AttemptObserver) -> Dispatch:
     """A call whose first request fails and whose second is answered; ``observers`` after those of the process."""
     route = world.plan("f")
     told = ObserverRegistry(world.health).select_observers(route)
-    for one in observers:
-        told = told.with_observer(one)
+    for observer in observers:
+        told = told.with_observer(observer)
     dispatch = Dispatch(route, world.health, clock=world.clock, observers=told)
     for category in (FailureCategory.MODEL_NOT_FOUND, None):
         step = dispatch.next_step()
@@ -88,8 +88,8 @@ def test_an_observer_that_raises_changes_no_outcome_and_stops_no_other_observer(
 
 def told(world: World, *, is_balanced: bool) -> list[str]:
     """Who watches a call of ``f``."""
-    observers = ObserverRegistry(world.health).select_observers(world.plan("f"), is_balanced=is_balanced)
-    return [type(one).__name__.removesuffix("Observer") for one in observers]
+    observers = ObserverRegistry(world.health).select_observers(world.plan("f"), measures_load=is_balanced)
+    return [type(observer).__name__.removesuffix("Observer") for observer in observers]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,12 @@ def test_a_call_has_only_the_observers_that_its_route_needs(
 ) -> None:
     world = World({"f": ["red:m", "blue:m"]}, row)
 
-    assert told(world, is_balanced=is_balanced) == ["SubstitutedModel", "Health", "Degraded", *watching]
+    assert told(world, is_balanced=is_balanced) == [
+        "SubstitutedModel",
+        "Health",
+        "DegradedServiceLogger",
+        *watching,
+    ]
 
 
 @pytest.mark.parametrize("select", ["ordered", "weighted", "least_used", "least_busy", "latency", "cost"])

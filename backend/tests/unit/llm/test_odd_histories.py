@@ -17,7 +17,7 @@ from backend.utils.llm.model_config import Table
 from backend.utils.llm.needs import prepare_history_and_needs
 from backend.utils.llm.options import NO_OPTIONS
 from backend.utils.llm.providers import CallSettings, ModelRequest
-from backend.utils.llm.providers.ask import InexpressibleRequestError
+from backend.utils.llm.providers.ask import UnsupportedRequestError
 from backend.utils.llm.providers.client_cache import ChatClientKey
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing import LoopbackProvider, Text
@@ -78,7 +78,12 @@ def worded(endpoint: Endpoint, odd: Odd) -> tuple[str, dict[str, Any]]:
 
 def said_in(odd: Odd) -> set[str]:
     """Every word in capitals."""
-    told = str([(one.content, one.additional_kwargs, getattr(one, "tool_calls", "")) for one in odd.messages])
+    told = str(
+        [
+            (message.content, message.additional_kwargs, getattr(message, "tool_calls", ""))
+            for message in odd.messages
+        ]
+    )
     for data in (PNG, PDF, WAV, MP4, "U1VOTlk=", "AAAAGGZ0eXBoZWlj"):
         told = told.replace(data, "")
     return set(re.findall(r"\b[A-Z]{4,}\b", told)) - {"PYTHON"}
@@ -91,7 +96,7 @@ def test_no_vendor_refuses_a_history_and_nothing_is_lost(
 ) -> None:
     endpoint, odd = endpoints[api], ODD[shape]
     if shape in UNWORDED and api not in UNWORDED[shape]:
-        with pytest.raises(InexpressibleRequestError):
+        with pytest.raises(UnsupportedRequestError):
             worded(endpoint, odd)
         return
 
@@ -104,7 +109,9 @@ def test_no_vendor_refuses_a_history_and_nothing_is_lost(
 
 @pytest.mark.parametrize("data", [PNG, PDF, WAV, MP4])
 def test_what_was_shown_is_in_the_request(endpoints: dict[str, Endpoint], data: str) -> None:
-    shown = {name: odd for name, odd in ODD.items() if data in str([one.content for one in odd.messages])}
+    shown = {
+        name: odd for name, odd in ODD.items() if data in str([message.content for message in odd.messages])
+    }
 
     for name, odd in shown.items():
         for api, endpoint in endpoints.items():
@@ -269,7 +276,7 @@ def test_who_cannot_take_what_is_shown_is_left_out_beforehand_and_explain_says_w
     assert len(receipt(message)["attempts"]) == 1
     needed: dict[str, Any] = {need: True}
     route = patchbay.explain("f", needs=Needs(**needed))
-    assert [(str(one.endpoint), one.code) for one in route.skipped] == [(unable, code)]
+    assert [(str(rejection.endpoint), rejection.code) for rejection in route.skipped] == [(unable, code)]
     patchbay.close()
 
 

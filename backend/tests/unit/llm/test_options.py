@@ -89,14 +89,16 @@ def test_an_option_is_on_the_wire_or_refused(option: str, wire: str, provider: L
 
 
 def test_an_option_that_only_responses_lacks_is_reported_as_such() -> None:
-    told = Options(seed=1).find_unsupported("openai", "gpt-5.4", find_capabilities("gpt-5.4"), "responses")
+    told = Options(seed=1).list_unsupported_options(
+        "openai", "gpt-5.4", find_capabilities("gpt-5.4"), "responses"
+    )
 
     assert told == [("seed", "the openai API has no such option in Responses")]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_fixed_sampling_refuses_every_temperature(temperature: float) -> None:
-    told = Options(temperature=temperature).find_unsupported(
+    told = Options(temperature=temperature).list_unsupported_options(
         "openai", "gpt-6-luna", find_capabilities("gpt-6-luna")
     )
 
@@ -138,7 +140,7 @@ class TestSafety:
     def test_a_kind_of_harm_is_set_by_itself(self, provider: LoopbackProvider) -> None:
         settings = on_the_wire(provider, "gemini", safety={"harassment": "off"})["safetySettings"]
 
-        assert [one["threshold"] for one in settings] == ["OFF", *["BLOCK_ONLY_HIGH"] * 3]
+        assert [setting["threshold"] for setting in settings] == ["OFF", *["BLOCK_ONLY_HIGH"] * 3]
 
     @pytest.mark.parametrize("wire", ["openai", "responses"])
     def test_safety_settings_are_not_sent_to_openai(self, wire: str, provider: LoopbackProvider) -> None:
@@ -190,7 +192,7 @@ class TestLogprobs:
     """Only models that are known to tell them are asked for log probabilities."""
 
     def test_log_probabilities_of_a_model_without_them_are_refused(self) -> None:
-        told = Options(logprobs=True, top_logprobs=2).find_unsupported(
+        told = Options(logprobs=True, top_logprobs=2).list_unsupported_options(
             "openai", "gpt-5.1", find_capabilities("gpt-5.1")
         )
 
@@ -201,7 +203,10 @@ class TestLogprobs:
 
     def test_not_to_ask_is_never_refused(self) -> None:
         assert (
-            Options(logprobs=False).find_unsupported("openai", "gpt-5.1", find_capabilities("gpt-5.1")) == []
+            Options(logprobs=False).list_unsupported_options(
+                "openai", "gpt-5.1", find_capabilities("gpt-5.1")
+            )
+            == []
         )
 
     @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4.1"])

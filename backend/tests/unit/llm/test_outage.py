@@ -38,9 +38,9 @@ def most_at_once(world: World, endpoint: str) -> int:
     """The most probes of ``endpoint`` that were under way at the same time."""
     edges = [
         edge
-        for one in world.sent_to(endpoint)
-        if one.is_probe
-        for edge in ((one.started, 1), (one.ended, -1))
+        for request in world.sent_to(endpoint)
+        if request.is_probe
+        for edge in ((request.started, 1), (request.ended, -1))
     ]
     running = most = 0
     for _, step in sorted(edges):
@@ -148,7 +148,7 @@ class TestDeadPrimary:
         load(world, 1000, 0.1)
 
         opened = timeout + 1
-        assert any(opened < one.started < opened + 35 for one in world.sent_to("red:m"))
+        assert any(opened < request.started < opened + 35 for request in world.sent_to("red:m"))
 
     def test_a_primary_that_fails_often_is_left_alone_as_well(self) -> None:
         chances = random.Random(5)  # noqa: S311
@@ -192,8 +192,8 @@ class TestRecovery:
 
         calls = load(world, int(outage + 320) * 4, 0.25)
 
-        after = [one for one in world.sent_to("red:m") if one.started >= outage]
-        assert [one.is_probe for one in after].count(True) == 1
+        after = [request for request in world.sent_to("red:m") if request.started >= outage]
+        assert [request.is_probe for request in after].count(True) == 1
         assert after[0].is_probe
         assert after[0].started <= outage + min(300, outage + 30) + 1
         since = [called for called in calls if called.started > after[0].ended]
@@ -223,7 +223,7 @@ class TestRecovery:
 
         calls = load(world, 600, 0.1)
 
-        assert any(3 < one.started < 45 for one in world.sent_to("red:m"))
+        assert any(3 < request.started < 45 for request in world.sent_to("red:m"))
         assert calls[-1].tried == ["red:m"]
 
 
@@ -241,7 +241,7 @@ class TestTwentyAtOnce:
     def test_one_probes_and_when_it_was_answered_all_are_served(self, seconds: float) -> None:
         world = self.meeting("red:m", reply=ok(seconds))
 
-        assert [one.is_probe for one in world.requests] == [True] + [False] * 19
+        assert [request.is_probe for request in world.requests] == [True] + [False] * 19
         assert all(called.receipt is not None for called in world.calls)
         assert max(called.seconds for called in world.calls) <= 2 * seconds + 0.5
 
@@ -285,7 +285,9 @@ class TestTwentyAtOnce:
 
         calls = load(world, 20, 0.0)
 
-        assert Counter(str(one.candidate.endpoint) for one in world.requests) == dict.fromkeys(chain, 1)
+        assert Counter(str(request.candidate.endpoint) for request in world.requests) == dict.fromkeys(
+            chain, 1
+        )
         assert all(called.error is not None for called in calls)
 
 

@@ -13,7 +13,7 @@ from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import ConfigError, NoEndpointError
 from backend.utils.llm.model_config import Override, Table, parse_table
-from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.plan import plan_route
 
 from .tables import PROVIDERS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 LUNA, SOL, FLASH = "openai:gpt-6-luna", "openai:gpt-6.1-sol", "gemini:gemini-3.5-flash-lite"
@@ -70,7 +70,7 @@ def table(store: Store, text: str = TABLE, path: Path | None = None, **environ: 
     return Table(path, text=text_or_none, environ=ENVIRON | environ, overrides=store, now=store.now)
 
 
-def chain(snapshot: Snapshot, feature: str = "greet", profile: str = "premium") -> list[str]:
+def chain(snapshot: TableSnapshot, feature: str = "greet", profile: str = "premium") -> list[str]:
     return [str(endpoint) for endpoint in snapshot.chain(feature, profile)]
 
 
@@ -132,12 +132,12 @@ class TestDisabled:
         snapshot = table(Store(stored(LUNA), stored(SOL, number=2))).snapshot
 
         caller = Caller(user_id="ann", keys=keys) if keys else HOUSE
-        route = plan(snapshot, "greet", caller, Needs(), today=date(2026, 11, 29))
+        route = plan_route(snapshot, "greet", caller, Needs(), today=date(2026, 11, 29))
 
         assert {skip.code for skip in route.skipped if skip.endpoint.provider.name == "openai"} == {
             "disabled"
         }
-        assert "openai" not in {one.endpoint.provider.name for one in route.candidates}
+        assert "openai" not in {candidate.endpoint.provider.name for candidate in route.candidates}
 
     def test_the_reason_tells_who_until_when_and_why(self) -> None:
         made = Patchbay(table(Store(stored(LUNA))))
@@ -150,7 +150,9 @@ class TestDisabled:
         assert "disabled o1 by ann until 2026-11-29 14:00 UTC: an outage" in str(route)
 
     def test_no_error_of_a_call_tells_who_or_why(self) -> None:
-        made = Patchbay(table(Store(*(stored(one, number=n) for n, one in enumerate((LUNA, SOL, FLASH))))))
+        made = Patchbay(
+            table(Store(*(stored(literal, number=n) for n, literal in enumerate((LUNA, SOL, FLASH)))))
+        )
 
         with pytest.raises(NoEndpointError) as caught:
             made.get_llm("greet", caller=HOUSE).invoke("hi")
@@ -164,7 +166,7 @@ class TestDisabled:
 
         route = Patchbay(table(Store(stored(SOL)), trial)).explain("greet", caller=HOUSE)
 
-        assert [str(one.endpoint) for one in route.candidates] == [LUNA, FLASH]
+        assert [str(candidate.endpoint) for candidate in route.candidates] == [LUNA, FLASH]
 
     def test_the_demo_may_be_disabled(self) -> None:
         text = 'demo = "local:small"\n[providers.local]\napi = "openai"\n' + TABLE
@@ -197,7 +199,7 @@ class TestMisfits:
         made = table(Store(bad, stored("part", FLASH, number=2)), TABLE + more)
 
         assert chain(made.snapshot, "part") == [FLASH]
-        assert [one.override for one in made.ignored_overrides] == [bad]
+        assert [override.override for override in made.ignored_overrides] == [bad]
         assert reason in made.ignored_overrides[0].problems[0]
         assert events(caplog, "override") == [("override.ignored", "o1")]
         assert reason in caplog.text
@@ -209,7 +211,7 @@ class TestMisfits:
 
         file.write_text(TABLE.replace("part ", "other"))
         made.reload_if_changed()
-        left_out = [one.override.id for one in made.ignored_overrides]
+        left_out = [override.override.id for override in made.ignored_overrides]
         file.write_text(TABLE)
         made.reload_if_changed()
 
@@ -223,7 +225,7 @@ class TestMisfits:
 
     def test_a_required_check_counts_for_overrides_too(self) -> None:
         made = table(store := Store())
-        made.add_check(lambda snapshot: ["no SOL here"] if SOL in chain(snapshot) else [])
+        made.add_snapshot_check(lambda snapshot: ["no SOL here"] if SOL in chain(snapshot) else [])
 
         store.kept = (stored("greet", SOL),)
         made.reload_if_changed()
@@ -336,7 +338,7 @@ class TestShown:
     def test_qos_tells_of_each_whether_it_is_in_force(self, patchbay: Patchbay) -> None:
         info = patchbay.get_qos_info()
 
-        states = {one.id: one.state for one in info.overrides}
+        states = {override.id: override.state for override in info.overrides}
         assert states == {"o1": "in_force", "o2": "environment", "o3": "ignored", "o4": "in_force"}
         assert info.features["greet"].layer.startswith("override o1 until")
 

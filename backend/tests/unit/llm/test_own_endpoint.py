@@ -596,7 +596,7 @@ class TestMany:
             lab.get_llm("f", caller=caller).invoke("hi")
 
         runtime = lab.runtime
-        assert [(one.model, one.key) for one in provider.requests] == [
+        assert [(request.model, request.key) for request in provider.requests] == [
             (f"m-{number}", f"key-{number}") for number in range(50)
         ]
         assert len(runtime.clients) == 1
@@ -613,7 +613,7 @@ class TestMany:
 
         (pool,) = lab.runtime.transport.pools._loops[asyncio.get_running_loop()].values()
         connector: Any = pool.session.connector
-        assert {(one.model, one.key) for one in provider.requests} == {
+        assert {(request.model, request.key) for request in provider.requests} == {
             (f"m-{n}", f"key-{n}") for n in range(50)
         }
         assert len(lab.runtime.clients) == 1

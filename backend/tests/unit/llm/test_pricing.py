@@ -20,8 +20,8 @@ from backend.utils.llm.clients import Patchbay, explain, get_llm, use
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import Endpoint, Provider, Table, TokenPrices, parse_table
 from backend.utils.llm.models import UNKNOWN
-from backend.utils.llm.pricing import compute_cost, compute_cost_by_genai_prices, price_version
-from backend.utils.llm.receipt import Usage
+from backend.utils.llm.pricing import compute_cost, compute_cost_with_genai_prices, describe_price_source
+from backend.utils.llm.receipt import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,19 +38,21 @@ def endpoint(provider: str, model: str) -> Endpoint:
 
 
 @st.composite
-def usages(draw: st.DrawFn) -> Usage:
+def usages(draw: st.DrawFn) -> TokenUsage:
     """Cached and written tokens are part of the prompt's."""
     prompt = draw(TOKENS)
     cached = draw(st.integers(0, prompt))
     written = draw(st.integers(0, prompt - cached))
-    return Usage(input=prompt, output=draw(TOKENS), cached=cached, cache_write=written)
+    return TokenUsage(input=prompt, output=draw(TOKENS), cached=cached, cache_write=written)
 
 
 @given(model=st.sampled_from(MODELS), usage=usages(), hour=st.integers(0, 23))
-def test_every_model_costs_what_the_price_list_says(model: tuple[str, str], usage: Usage, hour: int) -> None:
+def test_every_model_costs_what_the_price_list_says(
+    model: tuple[str, str], usage: TokenUsage, hour: int
+) -> None:
     when = WHEN.replace(hour=hour)
 
-    listed = compute_cost_by_genai_prices(*model, usage, when)
+    listed = compute_cost_with_genai_prices(*model, usage, when)
 
     assert compute_cost(endpoint(*model), usage, when) == (None if listed is None else round(listed, 12))
 
@@ -60,26 +62,29 @@ def test_a_price_of_many_digits_costs_whole_pico_dollars() -> None:
         endpoint("openai", "m"), price=TokenPrices(input=Decimal("0.0000004"), output=Decimal("0.1234567"))
     )
 
-    assert compute_cost(one, Usage(input=1, output=1), WHEN) == Decimal("0.000000123457")
-    assert str(compute_cost(one, Usage(output=10), WHEN)) == "0.000001234567"
+    assert compute_cost(one, TokenUsage(input=1, output=1), WHEN) == Decimal("0.000000123457")
+    assert str(compute_cost(one, TokenUsage(output=10), WHEN)) == "0.000001234567"
 
 
 def test_a_cost_tells_with_what_it_was_reckoned() -> None:
     listed = endpoint("openai", "gpt-6-luna")
     version = f"genai-prices {genai_prices.__version__}"
 
-    assert price_version(listed, "0123456789ab") == version
+    assert describe_price_source(listed, "0123456789ab") == version
     assert (
-        price_version(replace(listed, billed_as="openai:gpt-6-sol"), "") == f"{version} as openai:gpt-6-sol"
+        describe_price_source(replace(listed, billed_as="openai:gpt-6-sol"), "")
+        == f"{version} as openai:gpt-6-sol"
     )
     own = replace(listed, price=TokenPrices(input=Decimal(1), output=Decimal(1)))
-    assert price_version(own, "0123456789ab") == "table 0123456789ab"
+    assert describe_price_source(own, "0123456789ab") == "table 0123456789ab"
 
 
 @pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.1-sol"])
 def test_cached_tokens_cost_less(model: str) -> None:
-    fresh = compute_cost(endpoint("openai", model), Usage(input=1_000_000, output=0), WHEN)
-    cached = compute_cost(endpoint("openai", model), Usage(input=1_000_000, output=0, cached=1_000_000), WHEN)
+    fresh = compute_cost(endpoint("openai", model), TokenUsage(input=1_000_000, output=0), WHEN)
+    cached = compute_cost(
+        endpoint("openai", model), TokenUsage(input=1_000_000, output=0, cached=1_000_000), WHEN
+    )
 
     assert fresh is not None
     assert cached is not None
@@ -87,7 +92,7 @@ def test_cached_tokens_cost_less(model: str) -> None:
 
 
 def test_the_table_s_name_of_a_provider_is_known() -> None:
-    usage = Usage(input=1_000, output=10)
+    usage = TokenUsage(input=1_000, output=10)
 
     assert compute_cost(endpoint("gemini", "gemini-3.5-flash-lite"), usage, WHEN) == compute_cost(
         endpoint("google", "gemini-3.5-flash-lite"), usage, WHEN
@@ -97,14 +102,14 @@ def test_the_table_s_name_of_a_provider_is_known() -> None:
 @pytest.mark.parametrize(
     ("provider", "model", "usage"),
     [
-        ("openai", "gpt-none", Usage(input=1, output=1)),
-        ("nobody", "gpt-6-luna", Usage(input=1, output=1)),
+        ("openai", "gpt-none", TokenUsage(input=1, output=1)),
+        ("nobody", "gpt-6-luna", TokenUsage(input=1, output=1)),
         ("openai", "gpt-6-luna", None),
-        ("openai", "gpt-6-luna", Usage(input=1, output=1, cached=2)),
+        ("openai", "gpt-6-luna", TokenUsage(input=1, output=1, cached=2)),
     ],
     ids=["no such model", "no such provider", "usage unknown", "counts that contradict"],
 )
-def test_what_is_not_known_costs_none(provider: str, model: str, usage: Usage | None) -> None:
+def test_what_is_not_known_costs_none(provider: str, model: str, usage: TokenUsage | None) -> None:
     assert compute_cost(endpoint(provider, model), usage, WHEN) is None
 
 
@@ -121,7 +126,7 @@ chat = "gateway:house-large"
 max_cost_usd = 1
 options = {{ max_output_tokens = 100 }}
 """
-USED = Usage(input=1_000_000, output=1_000_000, cached=500_000)
+USED = TokenUsage(input=1_000_000, output=1_000_000, cached=500_000)
 
 
 def gateway(more: str, url: str = "https://gateway.example.com/v1") -> str:
@@ -188,7 +193,7 @@ class TestOwnPrices:
     def test_without_one_it_is_said_where_to_write_it(self) -> None:
         found = lint_table(parse_table(gateway(""), environ={}), {}, WHEN.date())
 
-        assert any('priced_as in [models."gateway:house-large"]' in one.says for one in found)
+        assert any('priced_as in [models."gateway:house-large"]' in finding.says for finding in found)
 
     @pytest.mark.parametrize(
         ("row", "says"),
@@ -214,11 +219,11 @@ class TestWithoutAPriceList:
     @pytest.fixture(autouse=True)
     def nothing_known(self) -> Iterator[None]:
         caches = (pricing._known, pricing._warn_once)
-        for one in caches:
-            one.cache_clear()
+        for cache in caches:
+            cache.cache_clear()
         yield
-        for one in caches:
-            one.cache_clear()
+        for cache in caches:
+            cache.cache_clear()
 
     def test_a_missing_package(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -14,7 +14,7 @@ from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.diagnostics.qos import make_qos_info
 from backend.utils.llm.model_config import Table
-from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.plan import plan_route
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing.virtual_time import VirtualTime
 from backend.utils.llm.types import FailureCategory
@@ -54,9 +54,11 @@ def patchbay(virtual: VirtualTime) -> Patchbay:
 
 def circuits(of: Patchbay) -> list[Circuit]:
     """Those of every endpoint, and of every key."""
-    routes = [plan(of.table.snapshot, name, HOUSE, Needs(), today=TODAY) for name in FEATURES]
-    asked = [one for route in routes for one in route.candidates]
-    return sorted({one.circuit for one in asked} | {one.key_circuit for one in asked})
+    routes = [plan_route(of.table.snapshot, name, HOUSE, Needs(), today=TODAY) for name in FEATURES]
+    asked = [candidate for route in routes for candidate in route.candidates]
+    return sorted(
+        {candidate.endpoint_circuit for candidate in asked} | {one.credential_circuit for one in asked}
+    )
 
 
 events = st.tuples(
@@ -80,7 +82,9 @@ def happen(made: Patchbay, virtual: VirtualTime, event: tuple[str, int, float]) 
             health.record_answer(circuit)
         case "lacks":
             with health.traffic.lock:
-                health.traffic.unsupported.add((made.table.snapshot.hash, circuit), "temperature")
+                health.traffic.unsupported.record_rejection(
+                    (made.table.snapshot.hash, circuit), "temperature"
+                )
         case "take":
             take(made, place)
         case _:
@@ -92,8 +96,8 @@ def take(made: Patchbay, number: int) -> None:
     """What a request of the feature with limits sets aside."""
     route, traffic = made.explain("limited"), made.health.traffic
     with traffic.lock:
-        for one in route.candidates[:1]:
-            traffic.rate_limiter.count_request(one.meters, 10, number + 1000, traffic.clock() + 5)
+        for candidate in route.candidates[:1]:
+            traffic.rate_limiter.count_request(candidate.meters, 10, number + 1000, traffic.clock() + 5)
 
 
 @given(history=st.lists(events, max_size=12))
@@ -127,7 +131,7 @@ def test_what_rested_when_it_was_told_is_told_anew_when_it_is_back(rests: str) -
 
     virtual.sleep(11)
 
-    assert [one.problem for one in made.get_qos_info().features.values()] == [None] * len(FEATURES)
+    assert [feature.problem for feature in made.get_qos_info().features.values()] == [None] * len(FEATURES)
 
 
 def counting(made: Patchbay, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
@@ -164,7 +168,7 @@ class TestWhatIsPlannedAnew:
         made = patchbay(VirtualTime())
         told = counting(made, monkeypatch)
         told()
-        green = next(one for one in circuits(made) if one.endpoint == "green:m")
+        green = next(circuit for circuit in circuits(made) if circuit.endpoint == "green:m")
 
         made.health.start_cooldown(green, 60, FailureCategory.RATE_LIMIT)
 

@@ -52,7 +52,11 @@ def patchbay(time: VirtualTime) -> Patchbay:
 
 
 def circuit(patchbay: Patchbay, feature: str = "chat", place: int = 0, **caller: Any) -> Circuit:
-    return patchbay.explain(feature, caller=Caller(**caller) if caller else None).candidates[place].circuit
+    return (
+        patchbay.explain(feature, caller=Caller(**caller) if caller else None)
+        .candidates[place]
+        .endpoint_circuit
+    )
 
 
 def open_up(patchbay: Patchbay, circuit: Circuit) -> None:
@@ -104,7 +108,7 @@ def test_an_account_is_named(patchbay: Patchbay) -> None:
 
 
 def test_a_key_is_named_by_its_provider(patchbay: Patchbay) -> None:
-    key = patchbay.explain("chat").candidates[0].key_circuit
+    key = patchbay.explain("chat").candidates[0].credential_circuit
     patchbay.health.start_cooldown(key, 300.0, FailureCategory.CREDENTIAL)
 
     assert [(info.endpoint, info.reason) for info in health(patchbay)] == [("blue", "refused the key")]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
 
     from backend.utils.llm.testing import LoopbackProvider
-    from backend.utils.llm.transport import Trust
+    from backend.utils.llm.transport import ServerTrust
 
     from .conftest import Make
     from .drivers import Driver
@@ -42,11 +42,11 @@ END: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "finish_reason": "s
 
 
 @pytest.fixture(params=TRUSTS)
-def trust(request: pytest.FixtureRequest) -> Trust:
+def trust(request: pytest.FixtureRequest) -> ServerTrust:
     return TRUSTS[request.param]
 
 
-def joined(trust: Trust, *events: dict[str, Any], reader: Any = None) -> AIMessageChunk:
+def joined(trust: ServerTrust, *events: dict[str, Any], reader: Any = None) -> AIMessageChunk:
     """What the chunks of a stream of ``events`` come to."""
     reader, stream, chunks = reader or ChatCompletionsAnswerReader(), ChunkBuilder(trust), []
     for event in events:
@@ -98,7 +98,7 @@ class TestChunks:
         ],
         ids=["filter last", "filter first", "no delta", "no choices", "no index", "junk", "null as a text"],
     )
-    def test_the_answer_is_whole(self, trust: Trust, events: tuple[dict[str, Any], ...]) -> None:
+    def test_the_answer_is_whole(self, trust: ServerTrust, events: tuple[dict[str, Any], ...]) -> None:
         found = joined(trust, *events)
 
         assert found.text == "fine"
@@ -107,7 +107,7 @@ class TestChunks:
 
     # agno-agi/agno#6058, langchain-ai/langchain#30429: told with every chunk, or with the reason and again at the end.
     @pytest.mark.parametrize("often", [1, 2, 24])
-    def test_usage_is_the_last_that_was_sent(self, trust: Trust, often: int) -> None:
+    def test_usage_is_the_last_that_was_sent(self, trust: ServerTrust, often: int) -> None:
         told = [
             {**HELLO, "usage": {"prompt_tokens": 9, "completion_tokens": said, "total_tokens": 9 + said}}
             for said in range(1, often + 1)
@@ -177,7 +177,7 @@ class TestCalls:
             "then nothing but arguments",
         ],
     )
-    def test_of_a_stream(self, trust: Trust, pieces: list[dict[str, Any] | None]) -> None:
+    def test_of_a_stream(self, trust: ServerTrust, pieces: list[dict[str, Any] | None]) -> None:
         found = joined(trust, *map(called, pieces), END)
 
         assert [(one["name"], one["args"]) for one in found.tool_calls] == [
@@ -213,7 +213,7 @@ class TestCalls:
 class TestResponses:
     """What a server of Responses does not tell in pieces is in its last event."""
 
-    def test_a_text_and_a_call_that_came_in_no_piece(self, trust: Trust) -> None:
+    def test_a_text_and_a_call_that_came_in_no_piece(self, trust: ServerTrust) -> None:
         text = {"type": "message", "content": [{"type": "output_text", "text": "fine"}]}
         item = {"type": "function_call", "call_id": "a", "name": "look", "arguments": "{}"}
         response = {"id": "1", "status": "completed", "output": [text, item], "model": "m"}

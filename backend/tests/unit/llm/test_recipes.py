@@ -98,7 +98,7 @@ def test_spans_arrive_at(
     assert posted.headers[header[0]] == header[1]
     request = messages.ExportTraceServiceRequest.FromString(posted.body)
     spans = {
-        span.name: {one.key: one.value for one in span.attributes}
+        span.name: {attribute.key: attribute.value for attribute in span.attributes}
         for resource in request.resource_spans
         for scope in resource.scope_spans
         for span in scope.spans

@@ -61,7 +61,7 @@ class Picky(BaseModel):
 
 def turns(request: RecordedRequest) -> list[tuple[str, str]]:
     """Who said what, whichever wire it travelled on."""
-    return [(turn.role, turn.text) for turn in WIRES[request.wire].read_request(request.body).turns]
+    return [(turn.role, turn.text) for turn in WIRES[request.wire].parse_request(request.body).turns]
 
 
 def outcomes(message: AIMessage) -> list[str]:
@@ -121,7 +121,7 @@ class TestRepair:
 
         call(person(feature), PROMPT)
 
-        asked = [WIRES[request.wire].read_request(request.body).schema for request in provider.requests]
+        asked = [WIRES[request.wire].parse_request(request.body).schema for request in provider.requests]
         assert asked[0] is not None
         assert asked[0] == asked[1]
 

@@ -339,7 +339,7 @@ class TestAnswers:
 
         message = patchbay.get_llm("f").bind_tools([add]).invoke("hi")
 
-        assert [one["name"] for one in message.invalid_tool_calls] == ["add"]
+        assert [call["name"] for call in message.invalid_tool_calls] == ["add"]
         assert message.tool_calls == []
 
     @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from datetime import date, timedelta
 
 import pytest
 
-from backend.tools.retirements import retirement_headline
+from backend.tools.retirements import make_retirement_headline
 from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.diagnostics.retirements import find_next_retirement, list_retirement_impacts
-from backend.utils.llm.model_config import Snapshot, Table, parse_table
+from backend.utils.llm.model_config import Table, TableSnapshot, parse_table
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
 from .tables import PROVIDERS
@@ -37,26 +37,27 @@ endpoints = ["openai:gpt-6-luna", "openai:gpt-4o"]
 
 
 @pytest.fixture
-def snapshot() -> Snapshot:
+def snapshot() -> TableSnapshot:
     return parse_table(TABLE, environ={"OPENAI_API_KEY": "k"})
 
 
 class TestRetiring:
-    def test_it_names_every_endpoint_that_goes_the_nearest_first(self, snapshot: Snapshot) -> None:
-        assert [one.endpoint for one in list_retirement_impacts(snapshot, TODAY)] == [
+    def test_it_names_every_endpoint_that_goes_the_nearest_first(self, snapshot: TableSnapshot) -> None:
+        assert [impact.endpoint for impact in list_retirement_impacts(snapshot, TODAY)] == [
             "gemini:gemini-2.5-pro",
             "openai:gpt-4o",
             "openai:gpt-5.1",
         ]
 
-    def test_it_names_the_day_what_is_left_and_the_heir(self, snapshot: Snapshot) -> None:
+    def test_it_names_the_day_what_is_left_and_the_heir(self, snapshot: TableSnapshot) -> None:
         one = list_retirement_impacts(snapshot, TODAY)[1]
 
         assert (one.day, one.days, one.replacement) == (date(2027, 1, 14), 54, "gpt-6-luna")
 
-    def test_it_names_the_features_concerned(self, snapshot: Snapshot) -> None:
+    def test_it_names_the_features_concerned(self, snapshot: TableSnapshot) -> None:
         concerned = {
-            one.endpoint: (one.features, one.profiles) for one in list_retirement_impacts(snapshot, TODAY)
+            impact.endpoint: (impact.features, impact.profiles)
+            for impact in list_retirement_impacts(snapshot, TODAY)
         }
 
         assert concerned["openai:gpt-4o"] == (("chat", "folder"), ("byok", "premium"))
@@ -66,22 +67,24 @@ class TestRetiring:
         snapshot = parse_table(TABLE.replace("local:smollm2-135m-instruct", "openai:gpt-4.1"), environ={})
 
         assert [
-            one.features
-            for one in list_retirement_impacts(snapshot, TODAY)
-            if one.endpoint == "openai:gpt-4.1"
+            impact.features
+            for impact in list_retirement_impacts(snapshot, TODAY)
+            if impact.endpoint == "openai:gpt-4.1"
         ] == [()]
 
-    def test_the_nearest_of_a_chain_is_the_first_to_go(self, snapshot: Snapshot) -> None:
+    def test_the_nearest_of_a_chain_is_the_first_to_go(self, snapshot: TableSnapshot) -> None:
         found = find_next_retirement(snapshot.chain("chat", "premium"), TODAY)
 
         assert found is not None
         assert found.endpoint == "gemini:gemini-2.5-pro"
 
-    def test_a_chain_of_models_that_stay_has_none(self, snapshot: Snapshot) -> None:
+    def test_a_chain_of_models_that_stay_has_none(self, snapshot: TableSnapshot) -> None:
         assert find_next_retirement(snapshot.chain("title", "premium"), TODAY) is None
 
-    def test_days_to_shutdown_are_negative_once_they_are_over(self, snapshot: Snapshot) -> None:
-        assert {one.endpoint: one.days for one in list_retirement_impacts(snapshot, date(2026, 12, 2))} == {
+    def test_days_to_shutdown_are_negative_once_they_are_over(self, snapshot: TableSnapshot) -> None:
+        assert {
+            impact.endpoint: impact.days for impact in list_retirement_impacts(snapshot, date(2026, 12, 2))
+        } == {
             "gemini:gemini-2.5-pro": -1,
             "openai:gpt-4o": 43,
             "openai:gpt-5.1": 120,
@@ -90,9 +93,9 @@ class TestRetiring:
 
 class TestHeadline:
     def test_one_line_names_every_feature_that_is_concerned_and_the_first_model(
-        self, snapshot: Snapshot
+        self, snapshot: TableSnapshot
     ) -> None:
-        assert retirement_headline(list_retirement_impacts(snapshot, TODAY)) == (
+        assert make_retirement_headline(list_retirement_impacts(snapshot, TODAY)) == (
             "Off sale within 90 days, or already: models of chat, folder. First gemini:gemini-2.5-pro on 2026-12-01, "
             "in 10 days. Its vendor names gemini-3.8-flash instead. `python -m backend check` lists all."
         )
@@ -105,13 +108,16 @@ class TestHeadline:
             (date(2026, 12, 2), "1 day ago."),
         ],
     )
-    def test_the_distance_is_in_words(self, snapshot: Snapshot, today: date, distance: str) -> None:
+    def test_the_distance_is_in_words(self, snapshot: TableSnapshot, today: date, distance: str) -> None:
         assert f"on 2026-12-01, {distance}" in str(
-            retirement_headline(list_retirement_impacts(snapshot, today))
+            make_retirement_headline(list_retirement_impacts(snapshot, today))
         )
 
-    def test_what_is_further_off_is_not_listed(self, snapshot: Snapshot) -> None:
-        assert retirement_headline(list_retirement_impacts(snapshot, TODAY), within=timedelta(days=9)) is None
+    def test_what_is_further_off_is_not_listed(self, snapshot: TableSnapshot) -> None:
+        assert (
+            make_retirement_headline(list_retirement_impacts(snapshot, TODAY), within=timedelta(days=9))
+            is None
+        )
 
 
 class TestQos:

@@ -16,7 +16,7 @@ from backend.utils.llm.errors import LLMError, MissingCredentialError, NoEndpoin
 from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.options import Options
-from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.plan import plan_route
 from backend.utils.llm.routing.route import Needs, Route
 from backend.utils.llm.secrets import compute_fingerprint
 from backend.utils.llm.state.health import Circuit, HealthTracker
@@ -56,7 +56,7 @@ def route(
 ) -> Explanation:
     environ = environ or {}
     snapshot = parse_table(TABLE, environ=environ)
-    route = plan(snapshot, feature, caller or Caller(), needs or Needs(), today=TODAY)
+    route = plan_route(snapshot, feature, caller or Caller(), needs or Needs(), today=TODAY)
     return Explanation._make(route)
 
 
@@ -153,7 +153,7 @@ class TestFilters:
     def test_an_option_of_the_call_that_an_endpoint_rejects_skips_it(self) -> None:
         snapshot = parse_table(TABLE.replace("gemini-3.5-flash-lite", "gemini-3.5-flash"), environ=BOTH)
 
-        found = plan(snapshot, "both", Caller(), Needs(options=Options(temperature=0.2)), today=TODAY)
+        found = plan_route(snapshot, "both", Caller(), Needs(options=Options(temperature=0.2)), today=TODAY)
 
         assert candidates(found) == [("gemini:gemini-3.5-flash", "house")]
         assert found.skipped[0].code == "option"
@@ -291,10 +291,12 @@ extends = "premium"
     for caller, tokens, tools in asks:
         needs = Needs(tokens=tokens, tools=tools)
         cold = parse_table(text, environ=BOTH)
-        found, anew = (plan(one, "f", caller, needs, today=TODAY, health=health) for one in (warm, cold))
+        found, anew = (
+            plan_route(snapshot, "f", caller, needs, today=TODAY, health=health) for snapshot in (warm, cold)
+        )
 
         assert found == anew
-        assert [one.key for one in found.candidates] == [one.key for one in anew.candidates]
+        assert [candidate.key for candidate in found.candidates] == [one.key for one in anew.candidates]
 
 
 def _tool(text: str) -> str:

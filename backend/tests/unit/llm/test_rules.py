@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.model_config import parse_table
 from backend.utils.llm.routing import candidates, plan, rules
-from backend.utils.llm.routing.route import Needs, Rejection, RejectionCode
+from backend.utils.llm.routing.route import CandidateRejection, Needs, RejectionCode
 from backend.utils.llm.state.health import HealthTracker
 
 from .tables import PROVIDERS
@@ -21,7 +21,7 @@ from .tables import PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
     from backend.utils.llm.routing.route import Candidate, Route
     from backend.utils.llm.routing.rules import CallRoutingInputs, CallRule, LastingRule
 
@@ -38,41 +38,41 @@ house_fallback = true
 TODAY = date(2026, 11, 21)
 
 
-def table() -> Snapshot:
+def table() -> TableSnapshot:
     return parse_table(TABLE, environ={"OPENAI_API_KEY": "a", "GEMINI_API_KEY": "b"})
 
 
-def planned(snapshot: Snapshot, caller: Caller, needs: Needs | None = None, feature: str = "f") -> Route:
+def planned(snapshot: TableSnapshot, caller: Caller, needs: Needs | None = None, feature: str = "f") -> Route:
     health = HealthTracker(lambda: 0.0)
-    return plan.plan(snapshot, feature, caller, needs or Needs(), today=TODAY, health=health)
+    return plan.plan_route(snapshot, feature, caller, needs or Needs(), today=TODAY, health=health)
 
 
 def endpoints(route: Route) -> list[str]:
-    return [str(one.endpoint) for one in route.candidates]
+    return [str(candidate.endpoint) for candidate in route.candidates]
 
 
-def only_gold(candidate: Candidate, case: CallRoutingInputs) -> Rejection | None:
+def only_gold(candidate: Candidate, case: CallRoutingInputs) -> CandidateRejection | None:
     if str(candidate.endpoint) != DEAR or case.caller.tier == "gold":
         return None
-    return Rejection(candidate, RejectionCode.TIER, "it is for callers of the tier gold")
+    return CandidateRejection(candidate, RejectionCode.TIER, "it is for callers of the tier gold")
 
 
-def only_ann(candidate: Candidate, case: CallRoutingInputs) -> Rejection | None:
+def only_ann(candidate: Candidate, case: CallRoutingInputs) -> CandidateRejection | None:
     if str(candidate.endpoint) != OTHER or case.caller.user_id == "ann":
         return None
-    return Rejection(candidate, RejectionCode.TIER, "it is for Ann")
+    return CandidateRejection(candidate, RejectionCode.TIER, "it is for Ann")
 
 
-def only_with_a_key(candidate: Candidate, case: CallRoutingInputs) -> Rejection | None:
+def only_with_a_key(candidate: Candidate, case: CallRoutingInputs) -> CandidateRejection | None:
     if str(candidate.endpoint) != CHEAP or case.caller.keys:
         return None
-    return Rejection(candidate, RejectionCode.TIER, "it is for callers with a key")
+    return CandidateRejection(candidate, RejectionCode.TIER, "it is for callers with a key")
 
 
-def only_short_or_free(candidate: Candidate, case: CallRoutingInputs) -> Rejection | None:
+def only_short_or_free(candidate: Candidate, case: CallRoutingInputs) -> CandidateRejection | None:
     if case.needs.tokens < 100 or case.caller.tenant_id is None:
         return None
-    return Rejection(
+    return CandidateRejection(
         candidate, RejectionCode.PRICE, f"{case.needs.tokens} tokens are too dear for {case.caller.tenant_id}"
     )
 
@@ -122,8 +122,8 @@ def test_what_one_caller_planned_before_changes_nothing_for_another(
         found, anew = planned(shared, caller, asked), planned(table(), caller, asked)
 
     assert found == anew
-    assert [(one.key, one.meters) for one in found.candidates] == [
-        (one.key, one.meters) for one in anew.candidates
+    assert [(candidate.key, candidate.meters) for candidate in found.candidates] == [
+        (candidate.key, candidate.meters) for candidate in anew.candidates
     ]
 
 

@@ -230,7 +230,7 @@ class TestTexts:
             call(once.get_llm("chat").bind(schema=schema_of(Person)), "hi")
         once.close()
 
-        assert {one.category for one in caught.value.attempts} == {"empty"}
+        assert {attempt.category for attempt in caught.value.attempts} == {"empty"}
 
     @pytest.mark.parametrize(
         "text",

@@ -15,9 +15,9 @@ from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.routing.selection import (
     latency_kind,
+    make_selection_context,
     order_candidates,
     record_choice,
-    selection_context,
 )
 from backend.utils.llm.strategies import TierStrategy
 
@@ -52,15 +52,15 @@ class Runtime:
         self.traffic = self.world.health.traffic
         self.needs, self.caller = needs or Needs(), caller
         self.tier = list(self.world.plan("f", caller).candidates)
-        self.tier.sort(key=lambda one: NAMES.index(str(one.endpoint)))
+        self.tier.sort(key=lambda candidate: NAMES.index(str(candidate.endpoint)))
 
     @property
     def situation(self) -> SelectionContext:
-        return selection_context(self.needs, self.caller, self.traffic)
+        return make_selection_context(self.needs, self.caller, self.traffic)
 
     @property
     def order(self) -> list[str]:
-        return [str(one.endpoint) for one in order_candidates(self.tier, self.situation)]
+        return [str(candidate.endpoint) for candidate in order_candidates(self.tier, self.situation)]
 
     def choose(self, among: Sequence[Candidate] | None = None) -> str:
         """Ask the first, as a dispatch does, and leave it under way."""
@@ -119,10 +119,10 @@ def test_tiers_keep_their_places() -> None:
     rows += '[groups.second]\nendpoints = ["blue:m", "blue:n"]\nselect = "latency"'
     world = World({"f": "group:first"}, rows)
     traffic = world.health.traffic
-    for one, seconds in zip(world.plan("f").candidates, (9.0, 8.0, 2.0, 1.0), strict=True):
-        traffic.targets.record_answer(one.traffic_key, "total", seconds)
+    for candidate, seconds in zip(world.plan("f").candidates, (9.0, 8.0, 2.0, 1.0), strict=True):
+        traffic.targets.record_answer(candidate.traffic_key, "total", seconds)
 
-    order = order_candidates(world.plan("f").candidates, selection_context(Needs(), HOUSE, traffic))
+    order = order_candidates(world.plan("f").candidates, make_selection_context(Needs(), HOUSE, traffic))
 
     assert [str(one.endpoint) for one in order] == ["red:n", "red:m", "blue:n", "blue:m"]
 
@@ -133,7 +133,7 @@ def test_runs_of_a_tier_that_are_apart_stay_apart() -> None:
     world = World({"f": "group:first"}, rows + '[groups.second]\nendpoints = "blue:m"')
     red, green, blue = world.plan("f").candidates
 
-    order = order_candidates([green, blue, red], selection_context(Needs(), HOUSE, world.health.traffic))
+    order = order_candidates([green, blue, red], make_selection_context(Needs(), HOUSE, world.health.traffic))
 
     assert order == [green, blue, red]
 
@@ -178,7 +178,9 @@ class TestLatency:
 
         asked = []
         for _ in range(40):
-            asked.append(runtime.choose([one for one in runtime.tier if str(one.endpoint) != RED]))
+            asked.append(
+                runtime.choose([candidate for candidate in runtime.tier if str(candidate.endpoint) != RED])
+            )
             runtime.world.pass_time(70)
             runtime.told(BLUE, 5.0)
 
@@ -288,7 +290,7 @@ class TestCostLadder:
         runtime = Runtime('{ by = "cost", least = 5, enough = 0.8 }')
         for name, score, times in scores:
             for _ in range(times):
-                runtime.traffic.quality_scores.add("feature f", name, score)
+                runtime.traffic.quality_scores.record_score("feature f", name, score)
         return runtime
 
     @pytest.mark.parametrize(
@@ -330,7 +332,7 @@ class TestAccounts:
     def test_one_whose_weight_is_three_gets_three_times_as_much(self, select: str, of_eight: int) -> None:
         keys = {**KEYS, "ONE_KEY": "house-one", "TWO_KEY": "house-two"}
         world = World({"f": "pool:m"}, f'[features.f]\nselect = "{select}"\n{self.ROWS}', environ=keys)
-        situation = selection_context(Needs(), HOUSE, world.health.traffic)
+        situation = make_selection_context(Needs(), HOUSE, world.health.traffic)
         tier, asked = list(world.plan("f").candidates), []
         for _ in range(8):
             first = order_candidates(tier, situation)[0]
@@ -353,7 +355,7 @@ def test_a_choice_among_twenty_is_cheap(select: str) -> None:
     }
     rows = f"[features.f]\nselect = {spelt.get(select, SELECTIONS[select])}\n{LIMITS.format('red', 'day')}"
     world = World({"f": names}, rows)
-    situation = selection_context(Needs(), Caller(conversation_id="talk"), world.health.traffic)
+    situation = make_selection_context(Needs(), Caller(conversation_id="talk"), world.health.traffic)
     tier = list(world.plan("f").candidates)
 
     def choose() -> None:
@@ -365,7 +367,9 @@ def test_a_choice_among_twenty_is_cheap(select: str) -> None:
 
 def test_an_unavailable_endpoint_is_chosen_after_its_cooldown() -> None:
     runtime = Runtime(SELECTIONS["weighted"])
-    runtime.world.health.start_cooldown(runtime.tier[1].circuit, 10.0, FailureCategory.MODEL_NOT_FOUND)
+    runtime.world.health.start_cooldown(
+        runtime.tier[1].endpoint_circuit, 10.0, FailureCategory.MODEL_NOT_FOUND
+    )
 
     during = [runtime.world.call().tried[0] for _ in range(4)]
     runtime.world.pass_time(10.0)

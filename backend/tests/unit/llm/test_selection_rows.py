@@ -16,8 +16,8 @@ from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import Limits, Rate, Table, parse_table
-from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.model_config import Limits, RateLimit, Table, parse_table
+from backend.utils.llm.routing.plan import plan_route
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.routing.selector import in_order
 from backend.utils.llm.strategies import STRATEGIES, WeightedStrategy
@@ -27,7 +27,7 @@ from .tables import PROVIDERS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
 
 LUNA, TERRA, FLASH = "openai:gpt-6-luna", "openai:gpt-6.1-terra", "gemini:gemini-3.8-flash"
 TABLE = f"""
@@ -61,7 +61,7 @@ def chat(row: str) -> str:
     return f"[features.chat]\n{row}"
 
 
-def select(snapshot: Snapshot, feature: str = "chat", profile: str = "premium") -> list[Any]:
+def select(snapshot: TableSnapshot, feature: str = "chat", profile: str = "premium") -> list[Any]:
     return [tier.select for tier in snapshot.chain(feature, profile).tiers]
 
 
@@ -387,7 +387,7 @@ class TestOverrides:
         snapshot = parse_table(f"{TABLE}\n{chat(BY_TIER)}", environ={"LLM_FEATURE_CHAT": f"{FLASH}, {LUNA}"})
 
         assert [one.by for one in select(snapshot)] == ["tier"]
-        assert [str(one) for one in snapshot.chain("chat", "byok")] == [FLASH, LUNA]
+        assert [str(endpoint) for endpoint in snapshot.chain("chat", "byok")] == [FLASH, LUNA]
 
     def test_an_override_that_does_not_fit_a_tier_map_is_reported_by_the_variable(self) -> None:
         assert problems(chat(BY_TIER), LLM_FEATURE_CHAT=f"{LUNA}, {TERRA}") == [
@@ -492,13 +492,13 @@ class TestLimits:
 
     @pytest.mark.parametrize("written", ["60/minute", "60 / minute", " 6_0/minute "])
     def test_a_rate_is_so_much_in_a_period(self, written: str) -> None:
-        assert Rate.parse(written) == Rate(60, "minute")
-        assert str(Rate.parse(written)) == "60/minute"
+        assert RateLimit.parse(written) == RateLimit(60, "minute")
+        assert str(RateLimit.parse(written)) == "60/minute"
 
     def test_there_may_be_one_rate_or_several(self) -> None:
         limits = Limits.model_validate({"requests": "60/minute", "tokens": ["90000/minute", "1_000_000/day"]})
 
-        assert limits.requests == (Rate(60, "minute"),)
+        assert limits.requests == (RateLimit(60, "minute"),)
         assert [rate.is_calendar_quota for rate in limits.tokens] == [False, True]
         assert not limits.is_unlimited
 
@@ -564,10 +564,13 @@ class TestAccounts:
         snapshot = parse_table(table, environ={"B": "key-b"})
 
         openai = snapshot.providers["openai"]
-        told = [(one.slot, one.api_key_env, one.weight, one.limits.concurrency) for one in openai.accounts]
+        told = [
+            (account.slot, account.api_key_env, account.weight, account.limits.concurrency)
+            for account in openai.accounts
+        ]
         assert told == [("openai/a", "A", 1, 9), ("openai/b", "B", 1, 2)]
         assert set(snapshot.house_keys) == {"openai/b"}
-        assert snapshot.has_key(openai)
+        assert snapshot.has_house_key(openai)
 
     @pytest.mark.parametrize(
         ("row", "told"),
@@ -626,7 +629,7 @@ class TestCustomSelectors:
     def test_a_registered_one_is_in_force(self) -> None:
         patchbay = Patchbay(Table(text=f"{TABLE}\n{self.ROW}", environ={}), selectors={"cheapest": in_order})
 
-        assert patchbay.table.snapshot.selectors == {"cheapest": "features.chat.select"}
+        assert patchbay.table.snapshot.custom_selector_paths == {"cheapest": "features.chat.select"}
 
     @pytest.mark.parametrize("selectors", [None, {"dearest": in_order}])
     def test_one_that_is_not_registered_is_a_problem_at_construction(self, selectors: Any) -> None:
@@ -755,17 +758,17 @@ class TestAnyTable:
                 return
             loaded[True] += 1
             for feature in snapshot.features:
-                route = plan(snapshot, feature, caller, Needs(tokens=tokens), today=TODAY)
+                route = plan_route(snapshot, feature, caller, Needs(tokens=tokens), today=TODAY)
                 self.check(Explanation._make(route), snapshot)
 
         check()
         assert loaded[True] > loaded[False] / 4, "else it says little"
 
-    def check(self, route: Explanation, snapshot: Snapshot) -> None:
+    def check(self, route: Explanation, snapshot: TableSnapshot) -> None:
         """It serves, or says why not; and what it does not use it tells of."""
         assert (route.expected_error() is None) == bool(route.candidates)
         assert str(route)
         assert json.dumps(route.as_dict())
-        told = {str(one.endpoint) for one in route.candidates}
-        told |= {str(one.endpoint) for one in route.skipped}
-        assert {str(one) for one in snapshot.chain(route.feature.name, route.profile)} <= told
+        told = {str(candidate.endpoint) for candidate in route.candidates}
+        told |= {str(rejection.endpoint) for rejection in route.skipped}
+        assert {str(endpoint) for endpoint in snapshot.chain(route.feature.name, route.profile)} <= told

@@ -190,7 +190,7 @@ async def test_a_call_that_is_cancelled_ends_its_spans(
         await task
 
     assert told(telemetry.call)["error.type"] == "cancelled"
-    assert [told(one)["patchbay.outcome"] for one in telemetry.attempts] == ["cancelled"]
+    assert [told(attempt)["patchbay.outcome"] for attempt in telemetry.attempts] == ["cancelled"]
 
 
 @pytest.mark.usefixtures("patchbay")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.simulation import World
 from backend.utils.llm.caller import HOUSE, Caller
-from backend.utils.llm.routing.split import draw_trial_share
+from backend.utils.llm.routing.split import assign_trial_share
 
 if TYPE_CHECKING:
     from backend.utils.llm.model_config import Feature, TrafficShare
@@ -28,7 +28,7 @@ def features(f: float, g: float = 50) -> tuple[Feature, Feature]:
 
 
 def on_trial(feature: Feature) -> set[str]:
-    return {str(user.user_id) for user in USERS if draw_trial_share(feature, user, 0.0) is not None}
+    return {str(user.user_id) for user in USERS if assign_trial_share(feature, user, 0.0) is not None}
 
 
 @given(st.text(min_size=1), st.floats(0, 1, exclude_max=True))
@@ -38,7 +38,7 @@ def test_a_user_stays_in_one_arm_whatever_the_draw_the_conversation_and_the_day(
     feature, _ = features(50)
     calls = [Caller(user_id=user, conversation_id=talk, tenant_id="t") for talk in (None, "one", "two")]
 
-    assert len({draw_trial_share(feature, call, throw) for call in calls for throw in (0.0, dice)}) == 1
+    assert len({assign_trial_share(feature, call, throw) for call in calls for throw in (0.0, dice)}) == 1
 
 
 @pytest.mark.parametrize("percent", [0.5, 1, 10, 50, 99])
@@ -74,7 +74,7 @@ def test_several_shares_stand_side_by_side() -> None:
 
 
 def shares(feature: Feature) -> list[TrafficShare | None]:
-    return [draw_trial_share(feature, user, 0.0) for user in USERS]
+    return [assign_trial_share(feature, user, 0.0) for user in USERS]
 
 
 @pytest.mark.parametrize(
@@ -89,21 +89,21 @@ def shares(feature: Feature) -> list[TrafficShare | None]:
 def test_who_has_no_name_is_known_by_their_conversation_or_else_by_their_tenant(caller: Caller) -> None:
     feature, _ = features(50)
 
-    assert len({draw_trial_share(feature, caller, dice) for dice in (0.0, 0.3, 0.9)}) == 1
+    assert len({assign_trial_share(feature, caller, dice) for dice in (0.0, 0.3, 0.9)}) == 1
 
 
 def test_the_conversation_comes_before_the_tenant() -> None:
     feature, _ = features(50)
     calls = [Caller(conversation_id=str(number), tenant_id="acme") for number in range(100)]
 
-    assert {draw_trial_share(feature, call, 0.0) is None for call in calls} == {True, False}
+    assert {assign_trial_share(feature, call, 0.0) is None for call in calls} == {True, False}
 
 
 @pytest.mark.parametrize(("dice", "is_on_trial"), [(0.0, True), (0.199, True), (0.2, False), (0.999, False)])
 def test_calls_without_a_user_are_assigned_at_random(dice: float, is_on_trial: bool) -> None:  # noqa: FBT001
     feature, _ = features(20)
 
-    assert (draw_trial_share(feature, HOUSE, dice) is not None) is is_on_trial
+    assert (assign_trial_share(feature, HOUSE, dice) is not None) is is_on_trial
 
 
 def test_each_call_without_a_user_is_drawn_anew() -> None:
@@ -118,4 +118,4 @@ def test_each_call_without_a_user_is_drawn_anew() -> None:
 def test_a_feature_without_a_split_has_no_arms() -> None:
     feature = World({"f": "red:m"}).snapshot.features["f"]
 
-    assert draw_trial_share(feature, Caller(user_id="ann"), 0.0) is None
+    assert assign_trial_share(feature, Caller(user_id="ann"), 0.0) is None

@@ -311,7 +311,7 @@ async def aforget(chunks: list[AsyncGenerator[Any]]) -> None:
 
 def is_closed(provider: LoopbackProvider) -> bool:
     """Whether the provider's only request was abandoned, soon."""
-    return provider.wait_until(lambda requests: [one.closed_by_client for one in requests] == [True])
+    return provider.wait_until(lambda requests: [request.closed_by_client for request in requests] == [True])
 
 
 @pytest.fixture
@@ -502,7 +502,9 @@ class TestUsage:
 
         stream(watched.get_llm("f"), "hi")
 
-        assert [(one.usage.input, one.usage.output) for one in observed if one.usage] == [(100, 20)]
+        assert [(attempt.usage.input, attempt.usage.output) for attempt in observed if attempt.usage] == [
+            (100, 20)
+        ]
 
     def test_an_empty_stream_is_retried_and_recorded(
         self, watched: Patchbay, stream: Driver, provider: LoopbackProvider
@@ -563,8 +565,8 @@ async def half_open(watched: Patchbay, virtual: VirtualTime) -> Patchbay:
     """``f``'s only endpoint has failed again and again, some time ago: one request may probe it."""
     (candidate,) = watched.explain("f").candidates
     for _ in range(IN_A_ROW):
-        watched.runtime.health.record_failure(candidate.circuit, FailureCategory.SERVER)
-    assert watched.runtime.health.find_unavailable_reason(candidate.circuit) is not None
+        watched.runtime.health.record_failure(candidate.endpoint_circuit, FailureCategory.SERVER)
+    assert watched.runtime.health.find_unavailable_reason(candidate.endpoint_circuit) is not None
     virtual.sleep(OPEN_SECONDS)
     return watched
 

@@ -19,7 +19,7 @@ from backend.utils.llm.providers import answer_stream, chat_client
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 from backend.utils.llm.testing.virtual_time import VirtualTime
 from backend.utils.llm.transport import LONG_BODY, AsyncResponse
-from backend.utils.llm.transport.loop_pool import LoopPool
+from backend.utils.llm.transport.loop_pool import LoopConnectionPool
 from backend.utils.llm.transport.response import TURN_SECONDS
 
 from .tables import table_at
@@ -124,11 +124,11 @@ class Come:
 def _come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every answer has come before it is asked for: nothing is ever waited for."""
 
-    async def send(_: LoopPool, __: Request, ticket: Ticket) -> AsyncResponse:
+    async def send(_: LoopConnectionPool, __: Request, ticket: Ticket) -> AsyncResponse:
         body: Any = Come(event("a") * CHUNKS + END)
         return AsyncResponse(ticket, 200, {}, body, lambda: None)
 
-    monkeypatch.setattr(LoopPool, "send", send)
+    monkeypatch.setattr(LoopConnectionPool, "send", send)
 
 
 @pytest.mark.usefixtures("_come")

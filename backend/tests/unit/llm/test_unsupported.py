@@ -170,11 +170,11 @@ def test_memory_has_bounds_and_an_end() -> None:
     now = [0.0]
     known = UnsupportedCapabilities(lambda: now[0])
     for number in range(MOST_ENDPOINTS + 1):
-        known.add(number, "tools")
+        known.record_rejection(number, "tools")
 
     assert len(known.until) == MOST_ENDPOINTS
-    assert known.unsupported_by(0) == {}
-    assert known.unsupported_by(1) == {"tools": SECONDS}
+    assert known.list_unsupported(0) == {}
+    assert known.list_unsupported(1) == {"tools": SECONDS}
     now[0] = SECONDS
-    assert known.unsupported_by(1) == {}
+    assert known.list_unsupported(1) == {}
     assert 1 not in known.until

@@ -130,7 +130,7 @@ class TestWhose:
         text = table("openrouter", model="openai/gpt-6-luna")
         (found,) = parse_table(text, environ={}).chain("chat", "p")
 
-        assert found.priced_as == ("openrouter", "openai/gpt-6-luna")
+        assert found.price_list_id == ("openrouter", "openai/gpt-6-luna")
 
     def test_an_unknown_vendor_is_an_error(self) -> None:
         with pytest.raises(

@@ -181,7 +181,7 @@ def test_calls_that_come_at_once_wait_for_one_client_from_one_thread(
     patchbay = make(CHAIN)
     endpoint = patchbay.explain("f").candidates[0].endpoint
 
-    begun = {patchbay.runtime.clients.start_building(endpoint) for _ in range(20)}
+    begun = {patchbay.runtime.clients.start_building_client(endpoint) for _ in range(20)}
     may_build.set()
 
     assert len(begun) == 1

@@ -116,12 +116,12 @@ def test_what_is_sent_is_what_is_given(row: Row, patchbay: Patchbay, server: Str
 def assert_is(answer: AIMessage, attempt: AttemptDict, gives: Any) -> None:
     assert answer.text == gives.text
     assert answer.additional_kwargs.get("reasoning_content", "") == gives.thoughts
-    assert [[one["name"], one["args"]] for one in answer.tool_calls] == gives.calls
+    assert [[call["name"], call["args"]] for call in answer.tool_calls] == gives.calls
     assert answer.response_metadata.get("finish_reason") == gives.finish
     assert attempt["estimated"] is (gives.usage is None)
     if gives.usage is not None:
         assert tokens(attempt) == padded(gives.usage)
-    numbers = Counter(one["id"] for one in answer.tool_calls)
+    numbers = Counter(call["id"] for call in answer.tool_calls)
     assert all(number and often == 1 for number, often in numbers.items())
 
 

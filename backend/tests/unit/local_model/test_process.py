@@ -72,7 +72,7 @@ def test_address_is_known_when_the_child_says_it_is_ready(models: list[LocalMode
     address = model.address(SOON)
 
     assert address.base_url == "http://127.0.0.1:1/v1"
-    assert (model.state, model.reason, model.current()) == ("ready", None, address)
+    assert (model.state, model.reason, model.current_address()) == ("ready", None, address)
 
 
 def test_key_is_not_printed(models: list[LocalModel]) -> None:
@@ -85,7 +85,7 @@ def test_key_is_not_printed(models: list[LocalModel]) -> None:
 def test_start_returns_before_the_child_is_ready(models: list[LocalModel]) -> None:
     model = started(models, command(NEVER_READY))
 
-    assert (model.state, model.current()) == ("starting", None)
+    assert (model.state, model.current_address()) == ("starting", None)
     assert "still starting" in unavailable(model, timeout=0.01)
 
 
@@ -95,7 +95,7 @@ def test_a_second_start_changes_nothing(models: list[LocalModel]) -> None:
 
     model.start()
 
-    assert model.current() is address
+    assert model.current_address() is address
 
 
 def test_nothing_can_be_asked_before_start() -> None:
@@ -107,7 +107,7 @@ def test_a_crash_is_followed_by_another_child(models: list[LocalModel], tmp_path
 
     model = started(models, counting(tmp_path / "log", script))
 
-    assert model.address(SOON) == model.current()
+    assert model.address(SOON) == model.current_address()
     assert (tmp_path / "log").read_text() == "xxx"
 
 
@@ -176,7 +176,7 @@ def test_a_failed_model_can_be_started_again(models: list[LocalModel], tmp_path:
 
     model.start()
 
-    assert model.address(SOON) == model.current()
+    assert model.address(SOON) == model.current_address()
     assert model.reason is None
 
 
@@ -208,7 +208,7 @@ def test_stop_ends_the_child_and_may_be_repeated(models: list[LocalModel]) -> No
     model.stop()
     model.stop()
 
-    assert (model.state, model.current()) == ("stopped", None)
+    assert (model.state, model.current_address()) == ("stopped", None)
     assert "is not running" in unavailable(model)
 
 
@@ -312,7 +312,7 @@ def test_a_child_that_hangs_is_reported_at_once_and_replaced(
     first = model._run.child
 
     assert is_reached("unresponsive", model)
-    told = (model.current(), model.reason)
+    told = (model.current_address(), model.reason)
     with pytest.raises(LocalModelUnavailable, match="does not answer"):
         model.address(0.0)
 
@@ -337,7 +337,7 @@ def test_a_child_that_was_stopped_for_a_moment_is_ready_again(
     os.kill(model._run.child.pid, signal.SIGCONT)
 
     assert is_reached("ready", model)
-    assert (model.current(), model.reason) == (address, None)
+    assert (model.current_address(), model.reason) == (address, None)
 
 
 @pytest.mark.usefixtures("quick")
@@ -381,7 +381,7 @@ model.address(20)
 print(model._run.child.pid, flush=True)
 sys.stdin.read()
 """
-WITH_PARENT = f"from backend.local_model.server import end_with_parent\nend_with_parent()\n{WELL}"
+WITH_PARENT = f"from backend.local_model.server import exit_with_parent\nexit_with_parent()\n{WELL}"
 ELSEWHERE = f"import sys; sys.platform = 'darwin'\n{WITH_PARENT}".replace(
     "sys.stdin.read()", "threading.Event().wait()"
 )
@@ -448,7 +448,7 @@ def test_a_forked_child_has_no_model_until_it_starts_one(models: list[LocalModel
     model.address(SOON)
 
     def told() -> list[object]:
-        before = model.state, model.current()
+        before = model.state, model.current_address()
         model.start()
         model.address(SOON)
         after = model.state

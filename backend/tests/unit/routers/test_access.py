@@ -15,7 +15,7 @@ from backend.main import create_app
 from backend.routers.access import OPEN, ROUTES
 from backend.settings import Settings
 from backend.tests.fakes.services import InMemoryTokens, services
-from backend.utils.llm.rate_limits import Rate
+from backend.utils.llm.rate_limits import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,12 +130,12 @@ class TestRates:
     """How often a token may ask."""
 
     async def test_beyond_it_a_request_is_refused_and_told_when_to_come_again(self, connect: Connect) -> None:
-        often = replace(holder("call"), rate=Rate(2, "hour"))
+        often = replace(holder("call"), rate=RateLimit(2, "hour"))
         client = connect(replace(services(), tokens=InMemoryTokens(given=often)))
 
         answers = [await client.get("/v1/keys", headers={"authorization": "Bearer given"}) for _ in range(3)]
 
-        assert [one.status_code for one in answers] == [200, 200, 429]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert 0 < int(answers[-1].headers["retry-after"]) <= 1800
 
 

@@ -69,7 +69,7 @@ async def test_what_a_client_that_leaves_has_paid_for_is_finished_and_kept(make_
 
     await make_app(held)(scope("/v1/conversations"), receive, send)
 
-    assert [one.title for one in (await held.conversations.list_page(DataOwner("ann"), limit=9)).items] == [
+    assert [item.title for item in (await held.conversations.list_page(DataOwner("ann"), limit=9)).items] == [
         "Budget"
     ]
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from backend.routers.access import CALL, ROUTES
 from backend.routers.dependencies import IdentityDep  # noqa: TC001 - FastAPI reads it
-from backend.routers.headers import KeyRemovalMiddleware
+from backend.routers.headers import UserKeyRemovalMiddleware
 from backend.tests.fakes.keys import keychain
 from backend.tests.fakes.services import ANN, BOB, services
 from backend.utils.llm.caller import HOUSE, current_caller
@@ -327,7 +327,7 @@ async def test_a_server_is_not_left_with_a_key_in_its_headers(probe: FastAPI) ->
     async def send(message: Any) -> None:
         told.append(message)
 
-    await KeyRemovalMiddleware(probe)(scope, receive, send)
+    await UserKeyRemovalMiddleware(probe)(scope, receive, send)
 
     assert b"sk-of-ann" in told[1]["body"]
     assert b"x-byok-openai" not in dict(held)

@@ -91,7 +91,11 @@ def test_a_database_that_cannot_be_used_is_no_fault_of_what_was_asked(
 def _wanted(kind: type[LLMError]) -> list[Any]:
     """Something for each argument that it has to be given."""
     parameters = signature(kind).parameters.values()
-    return ["x" for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
+    return [
+        "x"
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
 
 
 @pytest.mark.parametrize("kind", all_kinds())

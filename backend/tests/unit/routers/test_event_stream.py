@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.routers.event_stream import MOST_UNSENT, TOGETHER_SECONDS, EventStream
+from backend.routers.event_stream import MOST_UNSENT, TOGETHER_SECONDS, EventStreamResponse
 from backend.wires.sse import encode_event, encode_json_event
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Client:
             self.is_over = not message["more_body"]
             self.got_some.set()
 
-    async def read(self, stream: EventStream) -> None:
+    async def read(self, stream: EventStreamResponse) -> None:
         await stream(dict(SCOPE), self.receive, self.send)
 
 
@@ -72,7 +72,7 @@ def test_any_text_comes_out_of_json_as_it_was(text: str) -> None:
 async def test_what_came_together_is_written_together_with_the_end() -> None:
     client = Client()
 
-    await client.read(EventStream(yielding(b"one", b"two", b"three")))
+    await client.read(EventStreamResponse(yielding(b"one", b"two", b"three")))
 
     assert (client.bodies, client.is_over) == ([b"onetwothree"], True)
 
@@ -86,7 +86,7 @@ async def test_what_has_come_does_not_wait_for_what_is_to_come() -> None:
         await more.wait()
         yield b"three"
 
-    reading = asyncio.create_task(client.read(EventStream(halting())))
+    reading = asyncio.create_task(client.read(EventStreamResponse(halting())))
     await client.got_some.wait()
     assert client.bodies == [b"onetwo"]
     more.set()
@@ -105,7 +105,7 @@ async def test_a_source_that_never_waits_lets_others_have_a_turn() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    await client.read(EventStream(yielding(*[b"x"] * 50_000)))
+    await client.read(EventStreamResponse(yielding(*[b"x"] * 50_000)))
     await counting
 
     assert b"".join(client.bodies) == b"x" * 50_000
@@ -122,7 +122,7 @@ async def test_a_source_waits_for_a_client_that_reads_nothing() -> None:
             client.reads.clear()
             yield b"x" * 1024
 
-    reading = asyncio.create_task(client.read(EventStream(endless())))
+    reading = asyncio.create_task(client.read(EventStreamResponse(endless())))
     for _ in range(1_000):
         await asyncio.sleep(0)
     client.leaves.set()
@@ -141,7 +141,7 @@ async def test_a_client_that_is_slow_at_the_end_gets_all_of_it() -> None:
         await asyncio.sleep(0)
         yield b"two"
 
-    reading = asyncio.create_task(client.read(EventStream(two())))
+    reading = asyncio.create_task(client.read(EventStreamResponse(two())))
     for _ in range(20):
         await asyncio.sleep(0)
     assert not client.bodies
@@ -162,7 +162,7 @@ async def test_a_client_that_leaves_closes_the_source() -> None:
         finally:
             closed = True
 
-    reading = asyncio.create_task(client.read(EventStream(silent())))
+    reading = asyncio.create_task(client.read(EventStreamResponse(silent())))
     await client.got_some.wait()
     client.leaves.set()
     await reading
@@ -177,7 +177,7 @@ async def test_a_silent_stream_says_that_it_lives() -> None:
         await goes_on.wait()
         yield b"one"
 
-    reading = asyncio.create_task(client.read(EventStream(silent(), ping_seconds=0.001)))
+    reading = asyncio.create_task(client.read(EventStreamResponse(silent(), ping_seconds=0.001)))
     await client.got_some.wait()
     goes_on.set()
     await reading
@@ -193,7 +193,7 @@ async def test_a_source_that_breaks_breaks_the_answer_off() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        await client.read(EventStream(broken()))
+        await client.read(EventStreamResponse(broken()))
 
     assert not client.is_over
 
@@ -210,7 +210,7 @@ async def test_a_server_that_cannot_send_ends_the_source() -> None:
             yield b"x" * 1024
 
     with pytest.raises(OSError, match="gone"):
-        await EventStream(endless())(dict(SCOPE), client.receive, broken_send)
+        await EventStreamResponse(endless())(dict(SCOPE), client.receive, broken_send)
 
 
 async def test_the_head_is_sent_in_the_same_turn_as_the_first_event() -> None:
@@ -227,7 +227,7 @@ async def test_the_head_is_sent_in_the_same_turn_as_the_first_event() -> None:
         await client.send(message)
 
     counting = asyncio.create_task(count())
-    await EventStream(yielding(b"one"))(dict(SCOPE), client.receive, send)
+    await EventStreamResponse(yielding(b"one"))(dict(SCOPE), client.receive, send)
     await counting
 
     (_, head), (_, first) = sent_in
@@ -243,7 +243,7 @@ async def test_what_comes_in_quick_succession_is_written_together(monkeypatch: p
             yield b"x"
             await asyncio.sleep(0)
 
-    await client.read(EventStream(hasty()))
+    await client.read(EventStreamResponse(hasty()))
 
     assert b"".join(client.bodies) == b"x" * 50
     assert len(client.bodies) == 2
@@ -259,7 +259,7 @@ async def test_what_comes_after_a_pause_does_not_wait(monkeypatch: pytest.Monkey
         yield b"two"
         await asyncio.Event().wait()
 
-    reading = asyncio.create_task(client.read(EventStream(slow())))
+    reading = asyncio.create_task(client.read(EventStreamResponse(slow())))
     await client.got_some.wait()
     client.got_some.clear()
     now = TOGETHER_SECONDS

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from backend.routers.headers import SECURITY_HEADERS
-from backend.routers.metrics import render_table_metrics
+from backend.routers.metrics import render_feature_table_metrics
 from backend.tests.fakes.records import record
 from backend.tests.fakes.services import ANN, BOB, FakeDatabase, FakeFacade, FakeLocalModel, services
 from backend.utils.llm.diagnostics.health import HealthInfo
@@ -89,7 +89,7 @@ async def test_metrics_show_the_table_the_days_to_each_shutdown_and_the_trials()
     )
     qos = FakeFacade().get_qos_info().model_copy(update={"retirements": (leaves,), "trials": (control,)})
 
-    text = render_table_metrics(qos)
+    text = render_feature_table_metrics(qos)
 
     assert set(text.splitlines()) >= {
         'patchbay_table_info{hash="abc",profile="premium"} 1.0',
@@ -133,7 +133,7 @@ async def test_metrics_show_what_rests_and_how_many_features_are_served_second_b
     }
     qos = FakeFacade().get_qos_info().model_copy(update={"health": (rests,), "features": features})
 
-    assert set(render_table_metrics(qos).splitlines()) >= {
+    assert set(render_feature_table_metrics(qos).splitlines()) >= {
         'patchbay_resting{account="",endpoint="openai:gpt-5",key_owner="user",state="open"} 3.0',
         'patchbay_features{state="well"} 1.0',
         'patchbay_features{state="degraded"} 1.0',

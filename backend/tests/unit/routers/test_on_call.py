@@ -83,7 +83,7 @@ async def test_the_page_says_so_too(client: httpx2.AsyncClient) -> None:
     features = (await client.get("/features", headers=ADMIN | JSON)).json()["features"]
 
     assert [(one["name"], one["owner"]) for one in now["resting"]] == [(DOWN, "house")]
-    assert (NEXT, DOWN) in [(one["endpoint"], one["instead_of"]) for one in features]
+    assert (NEXT, DOWN) in [(feature["endpoint"], feature["instead_of"]) for feature in features]
 
 
 async def test_the_server_is_ready_all_the_same(client: httpx2.AsyncClient) -> None:

@@ -89,7 +89,7 @@ def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
     found = list(list_operations(document))
 
     assert len(found) > 20
-    assert [one for one in found if not one.summary.rstrip("`").endswith(".")] == []
+    assert [operation for operation in found if not operation.summary.rstrip("`").endswith(".")] == []
 
 
 async def test_the_page_has_every_operation_and_loads_nothing_from_elsewhere(
@@ -97,7 +97,9 @@ async def test_the_page_has_every_operation_and_loads_nothing_from_elsewhere(
 ) -> None:
     page = (await connect().get("/docs", headers={**ANN, "accept": "text/html"})).text
 
-    assert all(f"<code>{one.method} {one.path}</code>" in page for one in list_operations(document))
+    assert all(
+        f"<code>{operation.method} {operation.path}</code>" in page for operation in list_operations(document)
+    )
     assert re.findall(r'(?:src|href)="(?:https?:)?//', page) == []
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.requests import HTTPConnection
 
-from backend.routers.origins import PublicUrlMiddleware, base_url, is_cross_origin_write
+from backend.routers.origins import PublicUrlMiddleware, is_cross_origin_write, service_base_url
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -64,7 +64,7 @@ async def test_behind_a_proxy_the_origin_is_the_configured_one() -> None:
 
     assert is_cross_origin_write(behind)
     assert not is_cross_origin_write(seen[0])
-    assert base_url(seen[0]) == "https://patchbay.example"
+    assert service_base_url(seen[0]) == "https://patchbay.example"
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", ""])
@@ -91,7 +91,7 @@ def test_anybodys_page_may_have_something_read(method: str) -> None:
     ],
 )
 def test_no_header_changes_the_base_url(server: Any, url: str) -> None:
-    assert base_url(asked(server=server, host="evil.example", x_forwarded_host="evil.example")) == url
+    assert service_base_url(asked(server=server, host="evil.example", x_forwarded_host="evil.example")) == url
 
 
 async def _unused(*_: Any) -> Any:

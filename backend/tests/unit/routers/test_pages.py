@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from backend.conversations.action_items import ActionItem
-from backend.conversations.store import Conversation, Filing
+from backend.conversations.store import Conversation, FolderChoice
 from backend.conversations.transcript import Segment, Transcript
 from backend.routers import console, errors, pages
 from backend.routers.headers import SecurityHeadersMiddleware
@@ -300,7 +300,7 @@ async def test_a_page_says_that_nothing_rests(browser: httpx2.AsyncClient) -> No
 
 
 async def test_conversations_stand_with_their_receipts(app: FastAPI, browser: httpx2.AsyncClient) -> None:
-    filing = Filing(folder_id="work", confidence=1, reasoning="", validation_status="accepted")
+    filing = FolderChoice(folder_id="work", confidence=1, reasoning="", validation_status="accepted")
     await app.state.services.conversations.add(
         conversation(
             title="The contract",

@@ -5,11 +5,11 @@ import pytest
 from backend.access import Grant
 from backend.routers.rates import TokenRateLimiter, TooManyRequestsError
 from backend.tests.fakes.clock import Clock
-from backend.utils.llm.rate_limits import Rate
+from backend.utils.llm.rate_limits import RateLimit
 
 
 def grant(token_id: str | None = "t", amount: int | None = 3) -> Grant:
-    return Grant("ann", token_id=token_id, rate=None if amount is None else Rate(amount, "minute"))
+    return Grant("ann", token_id=token_id, rate=None if amount is None else RateLimit(amount, "minute"))
 
 
 def test_so_many_at_once_then_evenly() -> None:

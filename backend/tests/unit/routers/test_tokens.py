@@ -95,7 +95,7 @@ async def test_one_that_is_revoked_is_refused_from_then_on(office: Office) -> No
 
     ended = [await office.client.delete(f"/v1/tokens/{made['id']}", headers=admin) for _ in range(2)]
 
-    assert (before.status_code, [one.status_code for one in ended]) == (200, [204, 404])
+    assert (before.status_code, [response.status_code for response in ended]) == (200, [204, 404])
     assert (await office.client.get("/v1/keys", headers=mine)).status_code == 401
 
 

@@ -14,7 +14,7 @@ from backend.tests.fakes.keys import keychain
 from backend.tests.fakes.services import ANN, services
 from backend.tests.unit.wires.streams import read_events
 from backend.utils.llm.caller import current_caller
-from backend.utils.llm.receipt import Usage
+from backend.utils.llm.receipt import TokenUsage
 from backend.utils.llm.testing import Status, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.wires.answer import Answer, Choice, ChoiceFinished, ChoiceStarted, TextDelta
@@ -53,12 +53,12 @@ class Parrot:
     """Answers with what it heard, and whose it was."""
 
     async def answer(self, request: CompletionRequest) -> Answer:
-        return Answer([Choice(_said(request), usage=Usage(1, 1))])
+        return Answer([Choice(_said(request), usage=TokenUsage(1, 1))])
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
         yield ChoiceStarted()
         yield TextDelta(_said(request))
-        yield ChoiceFinished("stop", Usage(1, 1), {})
+        yield ChoiceFinished("stop", TokenUsage(1, 1), {})
 
 
 def _said(request: CompletionRequest) -> str:

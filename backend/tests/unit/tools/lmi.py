@@ -10,14 +10,14 @@ from backend.utils.llm.model_config import parse_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from backend.utils.llm.model_config import Endpoint, Provider, Snapshot
+    from backend.utils.llm.model_config import Endpoint, Provider, TableSnapshot
     from backend.utils.llm.options import Options
 
 
 FEATURE = "lmi"
 
 
-def snapshot(config: object) -> Snapshot:
+def snapshot(config: object) -> TableSnapshot:
     """The table that ``config`` becomes, loaded."""
     made = import_config(config, source="lmi.json", system="lmi")
     assert made.table is not None, "\n".join(map(str, made.findings))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backend.tools.config_import import ImportResult
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
 
     Scan = Callable[[Mapping[str, str] | str], ImportResult]
 
@@ -39,18 +39,18 @@ def scanned(tmp_path: Path) -> Scan:
     return run
 
 
-def snapshot(made: ImportResult) -> Snapshot:
+def snapshot(made: ImportResult) -> TableSnapshot:
     assert made.table is not None, "\n".join(map(str, made.findings))
     return parse_table(made.table, environ={})
 
 
 def chains(made: ImportResult) -> dict[str, list[str]]:
     table = snapshot(made)
-    return {name: [str(one) for one in table.chain(name, "premium")] for name in table.features}
+    return {name: [str(endpoint) for endpoint in table.chain(name, "premium")] for name in table.features}
 
 
 def told(made: ImportResult, kind: str) -> list[str]:
-    return [f"{one.path}: {one.says}" for one in made.findings if one.kind == kind]
+    return [f"{finding.path}: {finding.says}" for finding in made.findings if finding.kind == kind]
 
 
 class TestModels:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from backend.database.condition import examine_database
+from backend.database.condition import read_database_status
 from backend.database.engine import open_and_migrate_sqlite
 from backend.database.migrations import list_revisions
 from backend.settings import Settings
@@ -68,7 +68,7 @@ class TestPackages:
 
 class TestTable:
     def test_one_that_does_not_load_has_its_first_problem_told(self, tmp_path: Path) -> None:
-        (found,) = doctor.check_table({"LLM_CONFIG": str(tmp_path / "none.toml")})
+        (found,) = doctor.check_feature_table({"LLM_CONFIG": str(tmp_path / "none.toml")})
 
         assert (found.state, "none.toml" in found.says) == ("fault", True)
 
@@ -77,7 +77,7 @@ class TestTable:
             (tmp_path / "llm.toml").write_text(loopback_table(provider, {"greet": "openai:gpt-6-luna"}))
         environ = {"LLM_CONFIG": str(tmp_path / "llm.toml"), "LOOPBACK_OPENAI_KEY": CANARY}
 
-        found = list(doctor.check_table(environ))
+        found = list(doctor.check_feature_table(environ))
 
         assert [check.state for check in found] == ["ok", "ok"]
         assert found[1].says == "LOOPBACK_OPENAI_KEY; not set: LOOPBACK_GEMINI_KEY, LOOPBACK_ANTHROPIC_KEY"
@@ -95,14 +95,14 @@ class TestTable:
 
 class TestDatabase:
     def test_one_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
-        found = asyncio.run(examine_database(settings(tmp_path)))
+        found = asyncio.run(read_database_status(settings(tmp_path)))
 
         assert (found.exists, found.fault, found.revision) == (False, None, None)
         assert list(tmp_path.iterdir()) == []
 
     async def test_one_that_is_there_has_the_newest_tables(self, tmp_path: Path) -> None:
         async with open_and_migrate_sqlite(settings(tmp_path).database_path):
-            found = await examine_database(settings(tmp_path))
+            found = await read_database_status(settings(tmp_path))
 
         assert doctor.check_migrations(found.revision, list_revisions()).state == "ok"
 
@@ -111,7 +111,7 @@ class TestDatabase:
         path.parent.mkdir()
         path.write_text("no database, whatever its name")
 
-        found = await examine_database(settings(tmp_path))
+        found = await read_database_status(settings(tmp_path))
 
         assert doctor.check_database(found.fault, location=found.place, exists=found.exists).state == "fault"
 
@@ -121,19 +121,19 @@ class TestDatabase:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("CREATE TABLE something (id INTEGER)")
 
-        found = await examine_database(settings(tmp_path))
+        found = await read_database_status(settings(tmp_path))
 
         assert (found.fault, found.revision) == (None, None)
 
     async def test_postgresql_tells_its_clock_and_its_tables(self, postgres: Postgres) -> None:
         with postgres.database() as url:
-            found = await examine_database(Settings(database_url=SecretStr(url)))
+            found = await read_database_status(Settings(database_url=SecretStr(url)))
 
         assert (found.fault, found.revision) == (None, list_revisions()[0])
         assert found.now is not None
 
     async def test_a_postgresql_that_is_away_is_a_fault_that_tells_no_password(self) -> None:
-        found = await examine_database(
+        found = await read_database_status(
             Settings(database_url=SecretStr(f"postgresql://u:{CANARY}@127.0.0.1:1/x"))
         )
 

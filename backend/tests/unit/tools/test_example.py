@@ -13,7 +13,7 @@ from backend.tools.example import (
     SAMPLE,
     SampleTestResult,
     find_python,
-    print_results,
+    print_test_results,
     read_locked_constraints,
 )
 from backend.tools.lint import lint_table
@@ -32,7 +32,7 @@ def test_its_table_is_right_and_needs_no_warning_but_that_one_provider_gives_vec
         Table(path, environ={}).snapshot, parse_toml(read_table_file(path), path), date(2026, 11, 29)
     )
 
-    assert [one for one in found if "memories" not in str(one)] == []
+    assert [finding for finding in found if "memories" not in str(finding)] == []
 
 
 def test_the_locked_releases_are_constraints_without_hashes() -> None:
@@ -58,12 +58,13 @@ def test_it_fails_when_a_run_does_that_counts_or_none_was_made(
 ) -> None:
     outcomes = [SampleTestResult(name, done, "") for name, done in zip((LOCKED, NEWEST), passed, strict=True)]
 
-    assert print_results(outcomes, warns_newest=warns) == status
+    assert print_test_results(outcomes, tolerates_newest=warns) == status
 
 
 def test_a_failed_run_is_told_whole_and_the_summary_comes_last(capsys: pytest.CaptureFixture[str]) -> None:
-    print_results(
-        [SampleTestResult(LOCKED, passed=False, says="1 failed", output="the trace\n")], warns_newest=False
+    print_test_results(
+        [SampleTestResult(LOCKED, passed=False, says="1 failed", output="the trace\n")],
+        tolerates_newest=False,
     )
 
     assert capsys.readouterr().out == f"the trace\nexample  FAILED   {LOCKED}: 1 failed\n"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.tools import lift as tool
-from backend.tools.lift import MANIFEST, PLACE, LiftError, facade_requirements, lift_facade
+from backend.tools.lift import MANIFEST, PLACE, LiftError, lift_facade, list_facade_requirements
 from backend.utils.llm import Table
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def test_a_table_that_is_there_stays(tmp_path: Path) -> None:
 
 
 def test_its_requirements_are_few_and_leave_the_next_major_release_out() -> None:
-    needed = facade_requirements()
+    needed = list_facade_requirements()
 
     assert len(needed["requirements.txt"]) <= 11
     assert all("<" in line for lines in needed.values() for line in lines)
@@ -141,7 +141,7 @@ class TestUpdate:
         changes = {change.path: change for change in lift_facade(project, update=True, dry_run=True)}
 
         assert clock.read_bytes() == before
-        assert "+# newer\n" in list(changes["clock.py"].diff())
+        assert "+# newer\n" in list(changes["clock.py"].to_unified_diff())
 
     def test_what_was_changed_there_alone_stays(self, project: Path) -> None:
         theirs = project / PLACE / "state/types.py"

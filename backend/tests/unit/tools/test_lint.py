@@ -33,8 +33,8 @@ def reviewed(chat: str = GOOD, more: str = "", *, horizon: int = 90, **environ: 
 
 
 def said(kind: Kind, found: list[LintFinding]) -> list[str]:
-    assert {one.kind for one in found} <= {kind}
-    return [one.says for one in found]
+    assert {finding.kind for finding in found} <= {kind}
+    return [finding.says for finding in found]
 
 
 def test_of_a_good_table_there_is_nothing_to_say() -> None:
@@ -53,7 +53,7 @@ class TestRetirements:
     def test_retired_models_are_reported_first(self) -> None:
         found = reviewed('["openai:gpt-4o", "gemini:gemini-3.5-flash-lite", "openai:o4-mini"]')
 
-        assert [one.subject for one in found] == ["openai:o4-mini", "openai:gpt-4o"]
+        assert [finding.subject for finding in found] == ["openai:o4-mini", "openai:gpt-4o"]
         assert "went off sale on 2026-10-23, 29 days ago" in found[0].says
 
     def test_what_lies_beyond_the_horizon_is_not_reported(self) -> None:
@@ -107,7 +107,7 @@ class TestModels:
         more = '[models."shed:qwen3-32b"]\ncontext_window = 32768'
 
         assert "no_price" not in {
-            one.kind for one in reviewed('["shed:qwen3-32b", "openai:gpt-6-luna"]', more)
+            finding.kind for finding in reviewed('["shed:qwen3-32b", "openai:gpt-6-luna"]', more)
         }
 
     def test_an_unused_row_is_reported(self) -> None:
@@ -197,7 +197,7 @@ class TestFails:
     @pytest.mark.parametrize("strict", [True, False])
     @pytest.mark.parametrize("finding", [GOES, OTHER], ids=["retirement", "other"])
     def test_without_a_time_every_one_if_strict(self, finding: LintFinding, *, strict: bool) -> None:
-        assert finding.fails_check(strict=strict, within=None) is strict
+        assert finding.fails_check(strict=strict, retirement_within=None) is strict
 
     @pytest.mark.parametrize("strict", [True, False])
     @pytest.mark.parametrize(
@@ -212,4 +212,4 @@ class TestFails:
     def test_a_retirement_within_the_time_and_no_later_one(
         self, within: timedelta, *, strict: bool, fails: bool
     ) -> None:
-        assert self.GOES.fails_check(strict=strict, within=within) is fails
+        assert self.GOES.fails_check(strict=strict, retirement_within=within) is fails

@@ -12,7 +12,7 @@ from backend.tools.config_import import detect_system, import_config
 from backend.utils.llm.model_config import parse_table
 
 if TYPE_CHECKING:
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
 
 CANARY = "sk-canary-51b0c2d3"
 AZURE = "https://my-endpoint.openai.azure.com"
@@ -27,7 +27,7 @@ def proxy(*entries: dict[str, Any], **sections: Any) -> dict[str, Any]:
     return {"model_list": list(entries), "general_settings": {}, **sections}
 
 
-def snapshot(config: object) -> Snapshot:
+def snapshot(config: object) -> TableSnapshot:
     made = import_config(config, source="config.yaml")
     assert made.table is not None, "\n".join(map(str, made.findings))
     return parse_table(made.table, environ={})
@@ -35,13 +35,13 @@ def snapshot(config: object) -> Snapshot:
 
 def told(config: object, kind: str = "") -> list[str]:
     findings = import_config(config, source="config.yaml").findings
-    return [f"{one.path}: {one.says}" for one in findings if one.kind.startswith(kind)]
+    return [f"{finding.path}: {finding.says}" for finding in findings if finding.kind.startswith(kind)]
 
 
 def wrong(config: object) -> list[str]:
     made = import_config(config, source="config.yaml")
     assert made.table is None
-    return [one.path for one in made.findings if one.kind == "wrong"]
+    return [finding.path for finding in made.findings if finding.kind == "wrong"]
 
 
 def chain(config: object, feature: str) -> list[str]:
@@ -402,7 +402,9 @@ def test_retries_that_are_no_number_leave_the_usual_ones() -> None:
         proxy(entry("a"), router_settings={"num_retries": "3"}), source="config.yaml", skip_invalid=True
     )
 
-    assert [one.path for one in made.findings if one.kind == "wrong"] == ["router_settings.num_retries"]
+    assert [finding.path for finding in made.findings if finding.kind == "wrong"] == [
+        "router_settings.num_retries"
+    ]
     assert made.table is not None
     assert parse_table(made.table, environ={}).features["a"].attempts == 3
 
@@ -593,7 +595,7 @@ class TestPartly:
 
         assert made.table is not None
         assert set(parse_table(made.table, environ={}).features) == {"b"}
-        assert sum(one.kind == "wrong" for one in made.findings) == 2
+        assert sum(finding.kind == "wrong" for finding in made.findings) == 2
 
     def test_there_is_no_table_of_nothing(self) -> None:
         assert import_config(proxy(entry("a", "bedrock/x")), source="c.yaml", skip_invalid=True).table is None

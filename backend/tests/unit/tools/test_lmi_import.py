@@ -23,7 +23,7 @@ from backend.tests.unit.tools.lmi import (
 from backend.tools.config_import import import_config
 from backend.tools.config_import.advice import INSTEAD
 from backend.tools.config_import.vendors import VENDORS, house_key_variable
-from backend.utils.llm.model_config import load
+from backend.utils.llm.model_config import load_table
 
 if TYPE_CHECKING:
     from backend.utils.llm.model_config import Provider
@@ -245,7 +245,7 @@ class TestNames:
         assert "gpt-4o is off sale from 2027-01-14" in told(models("openai/gpt-4o"), "todo")[0]
 
     def test_the_vendors_are_the_shipped_tables(self) -> None:
-        shipped = load(environ={}).providers
+        shipped = load_table(environ={}).providers
         imported = snapshot(models(*(f"{vendor}/some-model" for vendor in VENDORS))).providers
 
         assert {name: _address(shipped[name]) for name in VENDORS} == {

@@ -14,7 +14,7 @@ from backend.tools.spine import (
     collect_backend_imports,
     count_lines,
     find_import_cycles,
-    parse_spine_files,
+    parse_documented_files,
     trace_calls,
 )
 
@@ -36,7 +36,12 @@ def run_in(folder: Path, **sources: str) -> dict[str, Callable[..., Any]]:
 def test_calls_functions_files_and_moves_are_counted_apart() -> None:
     traced = CallTrace((("a.py", "f"), ("b.py", "g"), ("b.py", "g"), ("a.py", "f")))
 
-    assert (len(traced.calls), traced.function_count, traced.file_count, traced.file_switches) == (4, 2, 2, 2)
+    assert (len(traced.calls), traced.function_count, traced.file_count, traced.file_switch_count) == (
+        4,
+        2,
+        2,
+        2,
+    )
 
 
 def test_a_trace_holds_every_call_below_its_root_in_order(tmp_path: Path) -> None:
@@ -86,7 +91,7 @@ def test_lines_are_those_of_all_the_files(tmp_path: Path) -> None:
 
 
 def test_the_page_lists_a_spine_of_files_that_exist() -> None:
-    listed = parse_spine_files(ARCHITECTURE.read_text(encoding="utf-8"))
+    listed = parse_documented_files(ARCHITECTURE.read_text(encoding="utf-8"))
 
     assert len(listed) == len(set(listed)) > 10
     assert [file for file in listed if not (FACADE / file).is_file()] == []

@@ -13,7 +13,7 @@ from backend.tools.config_import import detect_system, import_config
 from backend.utils.llm.model_config import parse_table
 
 if TYPE_CHECKING:
-    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.model_config import TableSnapshot
 
 CANARY = "sk-canary-90d1e2f3"
 TWO = """
@@ -40,7 +40,7 @@ endpoint = "https://r.openai.azure.com"
 USES = '[functions.extract.variants.a]\ntype = "chat_completion"\nmodel = "luna"\n'
 
 
-def snapshot(text: str) -> Snapshot:
+def snapshot(text: str) -> TableSnapshot:
     made = import_config(tomllib.loads(text), source="tensorzero.toml")
     assert made.table is not None, "\n".join(map(str, made.findings))
     return parse_table(made.table, environ={})
@@ -48,7 +48,7 @@ def snapshot(text: str) -> Snapshot:
 
 def told(text: str, kind: str = "") -> list[str]:
     findings = import_config(tomllib.loads(text), source="tensorzero.toml").findings
-    return [f"{one.path}: {one.says}" for one in findings if one.kind.startswith(kind)]
+    return [f"{finding.path}: {finding.says}" for finding in findings if finding.kind.startswith(kind)]
 
 
 def chain(text: str, feature: str = "extract") -> list[str]:

@@ -37,4 +37,4 @@ def read_events(body: bytes) -> list[tuple[str | None, Any]]:
 
 def written(writer: EventWriter, events: Iterable[Event]) -> list[tuple[str | None, Any]]:
     """What ``writer`` makes of ``events``."""
-    return read_events(b"".join(map(writer.write, events)))
+    return read_events(b"".join(map(writer.encode, events)))

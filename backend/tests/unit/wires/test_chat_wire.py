@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from backend.tests.unit.wires.client_requests import CLIENTS, requests_of
 from backend.tests.unit.wires.streams import CREATED, ID, OTHER_ID, asked, written
-from backend.utils.llm.receipt import Usage
+from backend.utils.llm.receipt import TokenUsage
 from backend.wires.answer import (
     Answer,
     Choice,
@@ -29,7 +29,7 @@ from backend.wires.faults import InvalidRequestError, RequestFault
 from backend.wires.openai.chat import ChatExchange, ChatWire
 from backend.wires.openai.chat_answer import ChatEventWriter
 
-USED = Usage(input=5, output=3, cached=2, reasoning=1)
+USED = TokenUsage(input=5, output=3, cached=2, reasoning=1)
 HEAD = {"id": f"chatcmpl-{ID}", "object": "chat.completion.chunk", "created": CREATED, "model": "chat"}
 TOLD: Any = {
     "prompt_tokens": 5,
@@ -71,7 +71,7 @@ def test_a_text_is_its_pieces_then_the_reason_with_usage() -> None:
 def test_usage_in_a_chunk_of_its_own_is_null_in_all_others() -> None:
     events: list[Event] = [ChoiceStarted(), TextDelta("Day."), ChoiceFinished("stop", USED, {"id": ID})]
 
-    assert written(ChatEventWriter(asked(), own_usage_chunk=True, tells_receipt=True), events) == [
+    assert written(ChatEventWriter(asked(), separate_usage_chunk=True, includes_receipt=True), events) == [
         chunk(CLEAR, usage=None),
         chunk({"content": "Day."}, usage=None),
         chunk({}, reason="stop", usage=None),
@@ -117,7 +117,7 @@ def test_a_custom_tools_call_comes_whole_and_as_text_before_the_end_of_its_choic
         ToolCallDelta(0, None, None, 'ut": "ls -l"}'),
         ChoiceFinished("tool_calls", USED, {}),
         ToolCallDelta(0, "c2", "run", "no JSON", choice=1),
-        ChoiceFinished("tool_calls", Usage(), {}, choice=1),
+        ChoiceFinished("tool_calls", TokenUsage(), {}, choice=1),
     ]
     first = {"index": 0, "id": "c0", "type": "custom", "custom": {"name": "run", "input": "ls -l"}}
     other = {"index": 1, "id": "c1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
@@ -139,7 +139,7 @@ def test_a_whole_answer_with_a_custom_tools_call_is_what_the_sdk_takes() -> None
     choice = Choice(calls=[ToolCall("c0", "run", '{"input": "ls -l"}')], finish_reason="tool_calls")
     exchange = ChatExchange(asked(text_tools=frozenset({"run"})))
 
-    document = ChatCompletion.model_validate(exchange.response_body(Answer([choice])))
+    document = ChatCompletion.model_validate(exchange.make_response_body(Answer([choice])))
 
     assert document.choices[0].message.model_dump()["tool_calls"] == [
         {"id": "c0", "type": "custom", "custom": {"name": "run", "input": "ls -l"}}
@@ -151,9 +151,9 @@ def test_several_choices_end_with_what_all_used() -> None:
         ChoiceStarted((), 1),
         TextDelta("B", 1),
         ChoiceStarted((), 0),
-        ChoiceFinished("length", Usage(5, 1), {}, 1),
+        ChoiceFinished("length", TokenUsage(5, 1), {}, 1),
         TextDelta("A", 0),
-        ChoiceFinished("stop", Usage(5, 2), {}, 0),
+        ChoiceFinished("stop", TokenUsage(5, 2), {}, 0),
     ]
 
     found = written(ChatEventWriter(asked(choices=2, ids=[ID, OTHER_ID])), events)
@@ -187,14 +187,14 @@ def test_a_stream_that_fails_ends_with_the_error_and_without_done() -> None:
 
 
 def test_half_a_surrogate_pair_is_escaped() -> None:
-    assert b"\\ud83d" in ChatEventWriter(asked()).write(TextDelta("\ud83d"))
+    assert b"\\ud83d" in ChatEventWriter(asked()).encode(TextDelta("\ud83d"))
 
 
 def test_a_whole_answer_is_what_the_sdk_takes() -> None:
     call = ToolCall("c0", "look_up", '{"a":1}')
     choice = Choice("Well.", "", "Hm.", (), [call], "tool_calls", USED, receipt={"id": ID})
 
-    document = ChatExchange(asked(), tells_receipt=True).response_body(Answer([choice]))
+    document = ChatExchange(asked(), includes_receipt=True).make_response_body(Answer([choice]))
 
     message = ChatCompletion.model_validate(document, strict=True).choices[0].message
     assert (message.content, message.tool_calls and message.tool_calls[0].id) == ("Well.", "c0")
@@ -212,7 +212,7 @@ def test_every_chunk_is_what_the_sdk_takes() -> None:
         ChoiceFinished("tool_calls", USED, {}),
     ]
 
-    for _, data in written(ChatEventWriter(asked(), own_usage_chunk=True), events)[:-1]:
+    for _, data in written(ChatEventWriter(asked(), separate_usage_chunk=True), events)[:-1]:
         ChatCompletionChunk.model_validate(data, strict=True)
 
 

@@ -31,4 +31,4 @@ def test_a_recorded_request_holds_no_key_and_nothing_of_a_machine(client: str) -
         assert request.headers.get("authorization", "***") == "***"
         assert request.headers.get("x-api-key", "***") == "***"
         assert "/tmp/" not in kept  # noqa: S108 - looked for, not used
-        assert all(set(one) <= set("078-") for one in identifiers)
+        assert all(set(identifier) <= set("078-") for identifier in identifiers)

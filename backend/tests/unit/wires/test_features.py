@@ -13,7 +13,7 @@ from backend.utils.llm.testing import Cut, Status, Text, ToolCalls
 from backend.wires.answer import ChoiceFinished, ChoiceStarted, StreamFailed, TextDelta, ToolCallDelta
 from backend.wires.faults import UnknownModelError
 from backend.wires.request import CompletionRequest
-from backend.wires.streams import with_error_event
+from backend.wires.streams import yield_with_error_event
 
 if TYPE_CHECKING:
     from backend.utils.llm.testing import LoopbackProvider
@@ -35,7 +35,7 @@ def request_to(model: str, **more: Any) -> CompletionRequest:
 
 async def events_of(responders: ResponderRegistry, request: CompletionRequest) -> list[Event]:
     stream = responders.find_responder(request.model).stream(request)
-    return [event async for event in with_error_event(await anext(stream), stream)]
+    return [event async for event in yield_with_error_event(await anext(stream), stream)]
 
 
 async def test_a_features_answer_has_its_text_usage_and_the_calls_id(

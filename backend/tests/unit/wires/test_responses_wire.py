@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from backend.tests.unit.wires.client_requests import CLIENTS, requests_of
 from backend.tests.unit.wires.open_responses import event_faults, faults_of
 from backend.tests.unit.wires.streams import written
-from backend.utils.llm.receipt import Usage
+from backend.utils.llm.receipt import TokenUsage
 from backend.wires.answer import (
     Answer,
     Choice,
@@ -33,7 +33,7 @@ from backend.wires.openai.responses_tools import LONGEST_NAME
 from backend.wires.request import MOST_IGNORED
 
 SDK: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-USED = Usage(input=5, output=3, cached=2, reasoning=1)
+USED = TokenUsage(input=5, output=3, cached=2, reasoning=1)
 LOOK_UP = {"type": "function", "name": "look_up", "parameters": {"type": "object"}, "strict": True}
 CUSTOM = {
     "type": "custom",
@@ -212,7 +212,7 @@ def test_a_whole_response_is_valid_and_the_same_as_a_streams(reason: Any) -> Non
         ],
     )
 
-    document: Any = exchange.response_body(Answer([choice]))
+    document: Any = exchange.make_response_body(Answer([choice]))
 
     assert faults_of(document, "ResponseResource") == []
     Response.model_validate(document)
@@ -304,7 +304,10 @@ def test_what_a_model_said_in_one_go_is_one_message() -> None:
         ("clock__look_up", {}),
         ("exec", {"input": "1"}),
     ]
-    assert [one.tool_call_id for one in (first, second) if isinstance(one, ToolMessage)] == ["c0", "c1"]
+    assert [message.tool_call_id for message in (first, second) if isinstance(message, ToolMessage)] == [
+        "c0",
+        "c1",
+    ]
     assert request.ignored == ["web_search_call"]
 
 
@@ -399,7 +402,7 @@ def test_thoughts_are_kept_only_for_those_who_ask_and_only_beside_calls() -> Non
     whole: Any = (
         ResponsesWire()
         .parse_request(BODY)
-        .response_body(
+        .make_response_body(
             Answer([Choice(calls=[ToolCall("c0", "x", "")], reasoning_items=ITEMS, receipt=SERVED)])
         )
     )

@@ -18,7 +18,7 @@ from backend.wires.openai.chat import ChatWire
 from backend.wires.openai.responses import ResponsesWire
 from backend.wires.responders import ResponderRegistry
 from backend.wires.tool_names import ToolNameReplacer
-from backend.wires.wire import encode_events
+from backend.wires.wire import encode_event_stream
 
 from .streams import read_events
 
@@ -93,10 +93,12 @@ async def test_a_provider_gets_names_that_it_accepts_and_the_client_its_own(
     exchange = speaker.parse_request({"model": model, **body(name)})
     responder = responders.find_responder(model)
 
-    whole = exchange.response_body(await responder.answer(exchange.request))
+    whole = exchange.make_response_body(await responder.answer(exchange.request))
     pieces = [
         piece
-        async for piece in encode_events(responder.stream(exchange.request), exchange.make_event_writer())
+        async for piece in encode_event_stream(
+            responder.stream(exchange.request), exchange.make_event_writer()
+        )
     ]
 
     for request in provider.requests:

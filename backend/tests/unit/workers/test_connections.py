@@ -54,7 +54,7 @@ def clients(port: socket.socket) -> Iterator[list[socket.socket]]:
 
 
 def addresses(connections: list[socket.socket]) -> list[Any]:
-    return [one.getsockname() for one in connections]
+    return [connection.getsockname() for connection in connections]
 
 
 async def got(channel: WorkerChannel, number: int) -> list[Any]:

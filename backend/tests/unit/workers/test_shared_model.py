@@ -9,27 +9,34 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from backend.local_model import LocalModelUnavailable
-from backend.workers.lines import ORDERS, ModelAddress, ModelState, ReportNotReady, StartWorker, StopWorker
-from backend.workers.shared_model import SharedModel
+from backend.workers.lines import (
+    ORDERS,
+    BuiltInModelAddress,
+    BuiltInModelState,
+    ReportNotReady,
+    StartWorker,
+    StopWorker,
+)
+from backend.workers.shared_model import SharedBuiltInModel
 
 if TYPE_CHECKING:
     from backend.workers.lines import Order
 
 KEY = "canary-the-key-of-the-model"
-STARTING = ModelState(label="A model", state="starting")
-READY = ModelState(
+STARTING = BuiltInModelState(label="A model", state="starting")
+READY = BuiltInModelState(
     label="A model",
     state="ready",
-    address=ModelAddress(base_url="http://127.0.0.1:1/v1", key=SecretStr(KEY)),
+    address=BuiltInModelAddress(base_url="http://127.0.0.1:1/v1", key=SecretStr(KEY)),
 )
 
 
 def test_it_is_as_was_told_last() -> None:
-    model = SharedModel(STARTING)
-    before = model.current()
+    model = SharedBuiltInModel(STARTING)
+    before = model.current_address()
 
     model.update_state(READY)
-    address = model.current()
+    address = model.current_address()
 
     assert before is None
     assert address is not None
@@ -37,7 +44,7 @@ def test_it_is_as_was_told_last() -> None:
 
 
 def test_who_waits_for_it_goes_on_when_it_is_ready() -> None:
-    model = SharedModel(STARTING)
+    model = SharedBuiltInModel(STARTING)
 
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(model.address, 20)
@@ -50,13 +57,13 @@ def test_who_waits_for_it_goes_on_when_it_is_ready() -> None:
     ("told", "reason"),
     [
         (STARTING, "A model is still starting. Try again in a moment."),
-        (ModelState(label="A model", state="stopped"), "A model is not running."),
-        (ModelState(label="A model", state="failed", reason="Install libgomp1."), "Install libgomp1."),
+        (BuiltInModelState(label="A model", state="stopped"), "A model is not running."),
+        (BuiltInModelState(label="A model", state="failed", reason="Install libgomp1."), "Install libgomp1."),
     ],
 )
-def test_it_says_why_it_cannot_be_asked(told: ModelState, reason: str) -> None:
+def test_it_says_why_it_cannot_be_asked(told: BuiltInModelState, reason: str) -> None:
     with pytest.raises(LocalModelUnavailable, match=reason):
-        SharedModel(told).address(0)
+        SharedBuiltInModel(told).address(0)
 
 
 @pytest.mark.parametrize(

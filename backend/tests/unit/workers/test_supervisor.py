@@ -40,7 +40,7 @@ class Model:
     def be_ready(self) -> None:
         self.state, self._address = "ready", LocalModelAddress("http://127.0.0.1:1/v1", KEY)
 
-    def current(self) -> LocalModelAddress | None:
+    def current_address(self) -> LocalModelAddress | None:
         return self._address
 
 
@@ -207,7 +207,7 @@ async def test_a_restart_is_told_when_it_begins_and_when_it_is_over(
     one = supervised(workers)
 
     async with serving(one):
-        await one.restart()
+        await one.restart_workers()
 
     told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert told == ["workers.restart_began workers=2", "workers.restarted workers=2"]
@@ -219,7 +219,7 @@ async def test_a_restart_with_workers_that_cannot_start_changes_nothing(workers:
     async with serving(one):
         before = one.worker_pids
         workers.behave("fail")
-        await one.restart()
+        await one.restart_workers()
 
         assert one.worker_pids == before
         assert all(map(is_alive, before))
@@ -246,7 +246,7 @@ async def test_a_worker_that_hangs_at_its_start_is_killed_and_a_restart_with_it_
         before = one.worker_pids
         workers.behave("hang")
         one._times = one._times._replace(start=0.3)
-        await one.restart()
+        await one.restart_workers()
 
         assert one.worker_pids == before
         await until(lambda: len([pid for pid in workers.pids() if is_alive(pid)]) == 2)
@@ -260,7 +260,7 @@ async def test_a_worker_that_ended_is_not_replaced_twice_when_a_restart_comes_me
     async with serving(one):
         os.kill(one.worker_pids[0], signal.SIGKILL)
         await until(lambda: len([pid for pid in workers.pids() if is_alive(pid)]) == 1)
-        await one.restart()
+        await one.restart_workers()
         await until(lambda: len(one._tasks) == 2)  # those that watch the two
 
         assert sorted(pid for pid in workers.pids() if is_alive(pid)) == sorted(one.worker_pids)
@@ -280,7 +280,7 @@ async def test_a_restart_that_is_wanted_during_another_follows_it(workers: Worke
     one = supervised(workers)
 
     async with serving(one):
-        await asyncio.gather(one.restart(), one.restart(), one.restart())
+        await asyncio.gather(one.restart_workers(), one.restart_workers(), one.restart_workers())
 
         assert len(workers.pids()) == 6
 
@@ -316,4 +316,4 @@ def test_neither_token_nor_key_is_in_what_an_order_shows() -> None:
     model = Model()
     model.be_ready()
 
-    assert KEY not in repr(supervisor.make_model_state(model))  # type: ignore[arg-type]
+    assert KEY not in repr(supervisor.make_built_in_model_state(model))  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ def assign_conversation_to_folder(
 ) -> FolderAssignmentResult:
     """Let a model choose the folder for a conversation.
 
-    If the call fails, the fallback folder is returned. For a user with at most one folder no model is
+    If the call fails, the fallback folder is returned. For a user with at most one folder, no model is
     called.
 
     Args:
@@ -48,7 +48,7 @@ def assign_conversation_to_folder(
         category: The conversation's category.
         user_folders: The user's folders.
         category_folder_id: The id of the folder for this category; None if there is none.
-        llm: The model to use; None for that of the feature ``conv_folder``.
+        llm: The model to use; None for the model of the feature ``conv_folder``.
     """
     question = _Question.of(title, overview, category, user_folders, category_folder_id)
     if not question.has_choice:

@@ -23,17 +23,14 @@ SYSTEM = (
 
 
 def build_folders_context(folders: Sequence[Folder]) -> str:
-    """Describe each folder in one numbered line.
-
-    Names and descriptions are shortened, and contain no line breaks.
-    """
+    """Describe each folder in one numbered line for the prompt. Long names and descriptions are shortened."""
     if not folders:
         return "There are no folders."
     return "\n".join(_folder_line(number, folder) for number, folder in enumerate(folders, start=1))
 
 
 def build_conversation_folder_context(title: str, overview: str, category: str) -> str:
-    """Describe the conversation in three shortened lines: title, category and overview."""
+    """Describe the conversation for the prompt in three lines: title, category and overview, each shortened."""
     return "\n".join(
         [
             f"Title: {_plain(title, _TITLE)}",

@@ -49,9 +49,9 @@ _Reasoning = Annotated[str, AfterValidator(_shorten), Field(json_schema_extra={"
 
 
 class FolderAssignment(BaseModel):
-    """The model's choice of a folder, as its structured answer.
+    """The model's structured answer: the folder that it chose.
 
-    The reasoning is the first field: models choose better after writing down the reason.
+    The reasoning is the first field, because models choose better after writing down the reason.
     """
 
     reasoning: _Reasoning = ""
@@ -65,13 +65,11 @@ class FolderAssignmentResult:
 
     Attributes:
         folder_id: The id of one of the user's folders; None only if the user has none.
-        confidence: From 0 to 1; 0 when no model answered, 0.3 when the model chose a folder that does not
-            exist.
-        reasoning: A sentence that is safe to show. Never the text of an exception.
-        validation_status: Whether the model's choice was accepted; if not, why, and which folder replaced
-            it.
-        receipt: The receipt of the call, if it was answered.
-        error: The code of the error, if the call failed.
+        confidence: From 0 to 1. 0 if no model answered, 0.3 if the model chose a folder that does not exist.
+        reasoning: A sentence that is safe to show, never the text of an exception.
+        validation_status: Whether the model's choice was accepted. If not, why, and what replaced it.
+        receipt: The receipt of the call; None if no model answered.
+        error: The code of the error; None if the call did not fail.
     """
 
     folder_id: str | None
@@ -91,8 +89,8 @@ def validate_folder_assignment(
 ) -> FolderAssignmentResult:
     """Accept the model's choice if it is confident and names an existing folder; otherwise replace it.
 
-    The replacement is the category's folder, else the default folder, else the first. The result is always
-    one of ``folders``, or None if there are none.
+    The replacement is the category's folder, else the default folder, else the first folder. Without any
+    folders the result's ``folder_id`` is None.
 
     Args:
         response: The model's choice.
@@ -121,7 +119,13 @@ def get_default_folder_id(folders: Iterable[Folder]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class FallbackFolder:
-    """The folder that replaces a model's choice, and why this folder."""
+    """The folder that replaces a model's choice.
+
+    Attributes:
+        folder_id: The id of the folder; None if the user has no folders.
+        how: Whether it is the category's folder or a default.
+        because: Why this folder was chosen, as a clause to show.
+    """
 
     folder_id: str | None
     how: Literal["category_matched", "defaulted"]
@@ -155,9 +159,9 @@ def choose_fallback_folder(
 
 @lru_cache(maxsize=32)
 def make_numbered_choice_model(count: int) -> type[FolderAssignment]:
-    """Make a schema like `FolderAssignment` whose folder is a number from 1 to ``count``.
+    """Make a subclass of `FolderAssignment` whose ``folder_id`` is a number from 1 to ``count``.
 
-    All fields are required.
+    All its fields are required.
     """
     numbers: Any = Literal[tuple(str(number) for number in range(1, count + 1))]
     return create_model(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..failures import POLICY, FailureCategory
 from ..pricing import compute_cost_on_day, max_request_cost
-from ..receipt import Usage
+from ..receipt import TokenUsage
 
 if TYPE_CHECKING:
     from datetime import date
@@ -30,7 +30,7 @@ _THEN = {
 
 @dataclass(frozen=True)
 class FailureConsequence:
-    """What a call does if all its requests to an endpoint fail in the same way; a part of `explain`.
+    """What a call does if all its requests to an endpoint fail in the same way; a part of an `Explanation`.
 
     Attributes:
         requests: The most requests that are sent to the endpoint.
@@ -44,9 +44,9 @@ class FailureConsequence:
 def find_failure_consequences(
     feature: Feature, endpoint: Endpoint, owner: KeyOwner
 ) -> dict[FailureCategory, FailureConsequence]:
-    """For each kind of failure, what a call of ``feature`` does if ``endpoint`` fails in this way.
+    """Find, for each kind of failure, what a call of ``feature`` does if ``endpoint`` fails in this way.
 
-    ``owner`` is whose key the call uses.
+    ``owner`` tells whose key the call uses.
     """
     most = endpoint.attempts or feature.attempts
     return {
@@ -78,7 +78,7 @@ def estimate_price(
         max_answer_tokens: The longest answer; None for the model's own limit.
         day: The day whose prices apply.
     """
-    prompt_usd = compute_cost_on_day(day, endpoint, Usage(input=prompt_tokens))
+    prompt_usd = compute_cost_on_day(day, endpoint, TokenUsage(input=prompt_tokens))
     at_most = max_request_cost(endpoint, prompt_tokens, max_answer_tokens, day)
     return {
         "prompt_usd": None if prompt_usd is None else str(prompt_usd),

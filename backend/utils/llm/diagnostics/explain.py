@@ -16,7 +16,7 @@ from .estimates import estimate_price, find_failure_consequences
 if TYPE_CHECKING:
     from ..errors import LLMError
     from ..model_config import Override
-    from ..routing.route import Candidate, HedgeDelay, Rejection
+    from ..routing.route import Candidate, CandidateRejection, HedgeDelay
 
 _DECIDING = (
     "attempts",
@@ -40,14 +40,14 @@ _DECIDING = (
 class Explanation(route.Route):
     """A planned route, with the reason why each endpoint was chosen or skipped.
 
-    ``str()`` of it is text for people; `as_dict` is for programs.
+    ``str()`` makes a text for people, `as_dict` a dict for programs.
     """
 
     __slots__ = ()
 
     def expected_error(self) -> LLMError | None:
-        """The error that the call would raise because no endpoint may serve it; None if an endpoint may."""
-        return None if self.candidates else outcome_errors.refusal_error(self)
+        """The error that the call would raise if no endpoint may serve it; None if one may."""
+        return None if self.candidates else outcome_errors.no_endpoint_error(self)
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as a JSON-ready dict."""
@@ -57,16 +57,16 @@ class Explanation(route.Route):
             "policy": self.policy,
             "demo": self.demo,
             "table_hash": self.table_hash,
-            "deadline_s": self.deadline,
+            "deadline_s": self.deadline_seconds,
             "arm": self.arm,
             "override": self.feature.override and self.feature.override.as_dict(),
-            "disabled": [one.as_dict() for one in self._disabled],
+            "disabled": [item.as_dict() for item in self._disabled],
             "hedge": None if self.hedge is None else _hedge(self.hedge),
             "options": self.options.model_dump(exclude_none=True),
             "layers": {name: self._layer(name) for name in _DECIDING},
             "candidates": [self._candidate(candidate) for candidate in self.candidates],
             "skipped": [_skip(skip) for skip in self.skipped],
-            "budgets": [one.as_dict() for one in self.budgets],
+            "budgets": [budget.as_dict() for budget in self.budgets],
             "notice": self.notice,
         }
 
@@ -81,9 +81,9 @@ class Explanation(route.Route):
             [
                 head,
                 *(self._line(place, candidate) for place, candidate in enumerate(self.candidates, 1)),
-                *(f"  -  {skip.name}  skipped: {skip.reason}" for skip in self.skipped),
-                *(f"  $  {one}" for one in self.budgets),
-                *(f"  !  {one}" for one in (self.feature.override, *self._disabled) if one is not None),
+                *(f"  -  {skip.display_name}  skipped: {skip.reason}" for skip in self.skipped),
+                *(f"  $  {budget}" for budget in self.budgets),
+                *(f"  !  {item}" for item in (self.feature.override, *self._disabled) if item is not None),
                 *([] if self.notice is None else [f"  !  {self.notice}"]),
                 *([] if refusal is None else [f"  ✗  {refusal}"]),
             ]
@@ -122,7 +122,7 @@ class Explanation(route.Route):
     def _line(self, place: int, candidate: Candidate) -> str:
         rest = f"  {candidate.rest}" if candidate.rest else ""
         return (
-            f"  {place}. {candidate.name}  {_whose(candidate)}  ({candidate.layer}){_chosen_by(candidate)}{rest}"
+            f"  {place}. {candidate.display_name}  {_whose(candidate)}  ({candidate.layer}){_chosen_by(candidate)}{rest}"
             f"{self._price(candidate)}{self._options_in_words(candidate)}"
         )
 
@@ -173,7 +173,7 @@ class Explanation(route.Route):
         return f"  ${price['prompt_usd']} to ${price['at_most_usd']}"
 
 
-def _skip(skip: Rejection) -> dict[str, Any]:
+def _skip(skip: CandidateRejection) -> dict[str, Any]:
     return {
         "endpoint": str(skip.endpoint),
         "key_owner": skip.candidate.owner,

@@ -56,10 +56,7 @@ class HealthInfo(BaseModel):
 
 
 def make_health_infos(health: HealthTracker, now: datetime) -> tuple[HealthInfo, ...]:
-    """Describe every endpoint and key that gets no requests at ``now`` because of failures.
-
-    Those of the operator come before those of users.
-    """
+    """Describe every endpoint and key that gets no requests at ``now`` because of failures, the operator's first."""
     resting = sorted(health.list_unhealthy_circuits(), key=_kind)
     return tuple(_info(list(alike), now) for _, alike in groupby(resting, key=_kind))
 
@@ -79,13 +76,13 @@ def _info(alike: list[UnhealthyCircuit], now: datetime) -> HealthInfo:
         state=first.kind,
         category=first.category,
         reason=POLICY[first.category].sentence,
-        since=now - timedelta(seconds=max(one.since for one in alike)),
+        since=now - timedelta(seconds=max(circuit.since for circuit in alike)),
         until=_until(alike, now),
-        failures=max(one.failures for one in alike),
+        failures=max(circuit.failures for circuit in alike),
         keys=len(alike),
     )
 
 
 def _until(alike: Iterable[UnhealthyCircuit], now: datetime) -> datetime | None:
-    seconds = max(one.seconds for one in alike)
+    seconds = max(circuit.seconds for circuit in alike)
     return now + timedelta(seconds=seconds) if seconds > 0 else None

@@ -44,8 +44,8 @@ def make_limit_infos(meters: Iterable[MeteredScope], traffic: TrafficState) -> t
     """Describe how much of each limit of ``meters`` is used, by the counts in ``traffic``; the fullest first."""
     with traffic.lock:
         found = [
-            LimitInfo(whose=meter.name, **one._asdict())
+            LimitInfo(whose=meter.name, **usage._asdict())
             for meter in meters
-            for one in traffic.rate_limiter.list_limit_usage(meter)
+            for usage in traffic.rate_limiter.list_limit_usage(meter)
         ]
-    return tuple(sorted(found, key=lambda one: -one.used_share))
+    return tuple(sorted(found, key=lambda limit: -limit.used_share))

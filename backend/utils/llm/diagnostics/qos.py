@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from datetime import date
 
     from ..caller import Caller
-    from ..model_config import Override, Snapshot, Table
+    from ..model_config import Override, Table, TableSnapshot
     from ..state.health import Circuit, HealthTracker
     from ..state.rate_limiter import MeteredScope
     from ..state.traffic import TrafficState
     from .explain import Explanation
 
-    Explain = Callable[[str, Caller, Needs, Snapshot], Explanation]
+    Explain = Callable[[str, Caller, Needs, TableSnapshot], Explanation]
     """Explains how a call of a feature made now would be served under a table."""
 
 _LASTING = frozenset(
@@ -172,7 +172,7 @@ class _Settled(NamedTuple):
 class CachedTableInfo:
     """The part of `QosInfo` that depends only on the table and the day, so that it can be cached."""
 
-    def __init__(self, snapshot: Snapshot, today: date) -> None:
+    def __init__(self, snapshot: TableSnapshot, today: date) -> None:
         self._snapshot = snapshot
         self._today = today
         self._settled: dict[str, _Settled] = {}
@@ -182,12 +182,12 @@ class CachedTableInfo:
         self.providers = _provider_infos(snapshot)
         self.retirements = list_retirement_impacts(snapshot, today)
 
-    def is_valid_for(self, snapshot: Snapshot, today: date) -> bool:
+    def is_valid_for(self, snapshot: TableSnapshot, today: date) -> bool:
         """Whether this was made from the same ``snapshot`` on the same day, so that it may be used again."""
         return snapshot is self._snapshot and today == self._today
 
     def make_feature_infos(self, explain: Explain, health: HealthTracker) -> dict[str, FeatureInfo]:
-        """Describe each feature, from the cache where only the table matters, else planned anew by ``explain``."""
+        """Describe each feature: from the cache if only the table matters, else by a route planned by ``explain``."""
         settled = {} if health.traffic.unsupported.until else self._settled
         return {
             name: known.info
@@ -200,10 +200,12 @@ class CachedTableInfo:
 
     def _planned(self, route: Explanation) -> FeatureInfo:
         info = _feature_info(route, self._snapshot, self._today)
-        for one in (*route.candidates, *(skip.candidate for skip in route.skipped)):
-            self.meters.update({meter.scope: meter for meter in one.meters})
+        for candidate in (*route.candidates, *(skip.candidate for skip in route.skipped)):
+            self.meters.update({meter.scope: meter for meter in candidate.meters})
         if _is_settled(route):
-            circuits = chain.from_iterable((one.key_circuit, one.circuit) for one in route.candidates)
+            circuits = chain.from_iterable(
+                (candidate.credential_circuit, candidate.endpoint_circuit) for candidate in route.candidates
+            )
             self._settled[route.feature.name] = _Settled(info, tuple(dict.fromkeys(circuits)))
         return info
 
@@ -211,8 +213,8 @@ class CachedTableInfo:
 def _is_settled(route: Explanation) -> bool:
     """Whether the route depends only on the table: all its endpoints are healthy, without limits, in fixed order."""
     is_plain = all(
-        one.rest is None and isinstance(one.select, OrderedStrategy) and not one.meters
-        for one in route.candidates
+        candidate.rest is None and isinstance(candidate.select, OrderedStrategy) and not candidate.meters
+        for candidate in route.candidates
     )
     return is_plain and not route.resting and not route.feature.split and _is_lasting(route)
 
@@ -227,8 +229,7 @@ def make_qos_info(
 ) -> tuple[QosInfo, CachedTableInfo]:
     """Describe the table and the state of the process at ``now``.
 
-    Returns the description, and the part of it to pass as ``cached`` to the next call; ``cached`` is None at
-    first.
+    Returns the description, and the value to pass as ``cached`` to the next call; the first call passes None.
     """
     snapshot, today = table.snapshot, now.date()
     if cached is None or not cached.is_valid_for(snapshot, today):
@@ -258,20 +259,23 @@ def make_qos_info(
 def make_override_infos(table: Table) -> tuple[OverrideInfo, ...]:
     """Describe every stored override that has not expired; those that do not fit the table come last."""
     snapshot = table.snapshot
-    fitting = [OverrideInfo(**one._asdict(), state=_state(one, snapshot)) for one in snapshot.overrides]
+    fitting = [
+        OverrideInfo(**override._asdict(), state=_state(override, snapshot))
+        for override in snapshot.overrides
+    ]
     ignored = [
-        OverrideInfo(**one._asdict(), state="ignored", problems=problems)
-        for one, problems in table.ignored_overrides
+        OverrideInfo(**override._asdict(), state="ignored", problems=problems)
+        for override, problems in table.ignored_overrides
     ]
     return (*fitting, *ignored)
 
 
-def _state(one: Override, snapshot: Snapshot) -> Literal["in_force", "environment"]:
+def _state(one: Override, snapshot: TableSnapshot) -> Literal["in_force", "environment"]:
     holds = snapshot.features[one.subject].override if one.links else one
     return "in_force" if holds is not None and holds.id == one.id else "environment"
 
 
-def _feature_info(route: Explanation, snapshot: Snapshot, today: date) -> FeatureInfo:
+def _feature_info(route: Explanation, snapshot: TableSnapshot, today: date) -> FeatureInfo:
     first = route.candidates[0] if route.candidates else None
     return FeatureInfo(
         about=route.feature.about,
@@ -280,7 +284,7 @@ def _feature_info(route: Explanation, snapshot: Snapshot, today: date) -> Featur
         chain=tuple(str(candidate.endpoint) for candidate in route.candidates),
         layer=first.layer if first else "",
         options=route.options.model_dump(exclude_none=True),
-        deadline_s=route.deadline,
+        deadline_s=route.deadline_seconds,
         problem=_problem(route),
         degraded=first is not None and not route.demo and route.is_degraded(first),
         out_of_service=first is None and _is_lasting(route),
@@ -293,7 +297,7 @@ def _problem(route: Explanation) -> str | None:
     if (refusal := route.expected_error()) is not None:
         return str(refusal)
     first = route.candidates[0]
-    return None if first.rest is None else f"{first.name}: {first.rest}"
+    return None if first.rest is None else f"{first.display_name}: {first.rest}"
 
 
 def _trials(traffic: TrafficState) -> tuple[TrialInfo, ...]:
@@ -312,12 +316,12 @@ def _trials(traffic: TrafficState) -> tuple[TrialInfo, ...]:
         )
 
 
-def _provider_infos(snapshot: Snapshot) -> dict[str, ProviderInfo]:
+def _provider_infos(snapshot: TableSnapshot) -> dict[str, ProviderInfo]:
     infos = {}
     for name, provider in sorted(snapshot.providers.items()):
         key: Literal["present", "absent", "not needed"] = "not needed"
         if provider.access == "key":
-            key = "present" if snapshot.has_key(provider) else "absent"
+            key = "present" if snapshot.has_house_key(provider) else "absent"
         infos[name] = ProviderInfo(
             api=provider.api,
             host=provider.host,

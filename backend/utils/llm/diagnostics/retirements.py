@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ..model_config import Endpoint, Snapshot
+    from ..model_config import Endpoint, TableSnapshot
     from ..models import ModelRetirement
 
 
@@ -34,7 +34,7 @@ class EndpointRetirement(BaseModel):
 class RetirementImpact(EndpointRetirement):
     """The retirement of an endpoint's model, with the features and profiles that use the endpoint.
 
-    Both are empty if only the demo uses it.
+    ``features`` and ``profiles`` are empty if only the demo uses the endpoint.
     """
 
     features: tuple[str, ...]
@@ -51,8 +51,8 @@ def make_endpoint_retirement(endpoint: str, retirement: ModelRetirement, today: 
     )
 
 
-def find_endpoint_uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, str]]]:
-    """For each endpoint of the table, the pairs of feature and profile that use it; none for the demo's."""
+def find_endpoint_uses(snapshot: TableSnapshot) -> Mapping[Endpoint, frozenset[tuple[str, str]]]:
+    """Map each endpoint of the table to the pairs of feature and profile that use it; none if only the demo does."""
     found: dict[Endpoint, set[tuple[str, str]]] = defaultdict(set)
     for profile, served in snapshot.chains.items():
         for feature, chain in served.items():
@@ -63,7 +63,7 @@ def find_endpoint_uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[
     return {endpoint: frozenset(served) for endpoint, served in found.items()}
 
 
-def list_retirement_impacts(snapshot: Snapshot, today: date) -> tuple[RetirementImpact, ...]:
+def list_retirement_impacts(snapshot: TableSnapshot, today: date) -> tuple[RetirementImpact, ...]:
     """List the endpoints of the table whose model's retirement is announced or past; the earliest first."""
     found = [
         RetirementImpact(

@@ -42,10 +42,10 @@ _ASYNC_ACCEPT = "accept is asynchronous: it works with ainvoke and astream only"
 
 
 def check_accept_signature(accept: Accept, *, is_sync: bool = False) -> None:
-    """Check that ``accept`` can be called with one argument, before any request is sent.
+    """Check, before any request is sent, that ``accept`` can be called with one argument.
 
     Args:
-        accept: The application's test of answers, as passed to the call.
+        accept: The application's function that tests answers.
         is_sync: Whether the call is synchronous, so that ``accept`` must not be a coroutine function.
 
     Raises:
@@ -68,22 +68,22 @@ def check_accept_signature(accept: Accept, *, is_sync: bool = False) -> None:
 
 
 def run_accept_sync(accept: Accept, message: AIMessage) -> Any:
-    """Call ``accept`` with the answer in a synchronous call, and return its verdict: a bool, a score or None.
+    """Call ``accept`` with the answer in a synchronous call, and return its result: a bool, a score or None.
 
     Raises:
         TypeError: ``accept`` returned an awaitable.
     """
-    return reject_awaitable(accept(accept_argument(message)), _ASYNC_ACCEPT)
+    return reject_awaitable(accept(get_accept_argument(message)), _ASYNC_ACCEPT)
 
 
 def score_answer(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
-    """Run the application's test ``accept`` on the answer ``message``, and stop waiting at the call's deadline.
+    """Run the application's test ``accept`` on the answer ``message``, at most until the call's deadline.
 
     Returns:
         The score, from 0 to 1; None if the test rejects the answer.
 
     Raises:
-        BadAnswer: ``accept`` raised a ``ValueError``, whose text becomes the reason.
+        BadAnswer: ``accept`` raised a ``ValueError``. Its text becomes the reason for the rejection.
         CallTimeoutError: ``accept`` did not return before the deadline.
     """
     with _test_of(dispatch):
@@ -93,7 +93,7 @@ def score_answer(accept: Accept, message: AIMessage, dispatch: Dispatch) -> floa
 async def ascore_answer(accept: Accept, message: AIMessage, dispatch: Dispatch) -> float | None:
     """Asynchronous version of `score_answer`; ``accept`` may be a coroutine function."""
     with _test_of(dispatch):
-        verdict = call_without_blocking(partial(accept, accept_argument(message)))
+        verdict = call_without_blocking(partial(accept, get_accept_argument(message)))
         return _score_of(await await_with_timeout(verdict, dispatch.seconds_left))
 
 
@@ -109,17 +109,17 @@ def _test_of(dispatch: Dispatch) -> Iterator[None]:
 
 
 def reject_low_score(score: float | None, candidate: Candidate) -> None:
-    """Reject an answer whose ``score`` is below the threshold that the table sets for the candidate's tier.
+    """Raise an error if ``score`` is below the threshold for the candidate's tier in the table.
 
     Raises:
-        BadAnswer: The score is too low, or None because ``accept`` rejected the answer.
+        BadAnswer: The score is too low, or is None because ``accept`` rejected the answer.
     """
     if score is None or score < getattr(candidate.select, "enough", ENOUGH):
         raise BadAnswer(FailureCategory.INVALID_OUTPUT, "it was not accepted")
 
 
-def accept_argument(message: AIMessage) -> Any:
-    """Return what ``accept`` is called with: the parsed object of a structured answer, otherwise ``message``."""
+def get_accept_argument(message: AIMessage) -> Any:
+    """Return the argument for ``accept``: the parsed object of a structured answer, otherwise ``message``."""
     return message.additional_kwargs.get(PARSED_KEY, message)
 
 

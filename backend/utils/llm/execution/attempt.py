@@ -31,11 +31,11 @@ from ..models import is_requested_model
 from ..needs import estimate_answer_tokens, estimate_text_tokens
 from ..pricing import compute_cost
 from ..providers import ModelRequest
-from ..receipt import RECEIPT_KEY, Attempt, Usage, collect_receipt
+from ..receipt import RECEIPT_KEY, Attempt, TokenUsage, collect_receipt
 from ..transport import ERROR_STATUS, Credential, ObservedExchange
 from .acceptance import ascore_answer, reject_low_score, score_answer
 from .awaiting import time_limit
-from .scrubbing import erase_exception, scrub_exception
+from .scrubbing import clear_exception_details, scrub_exception
 from .steps import LEAST_SECONDS
 from .streamed import StreamedAnswer, check_stream_ended
 
@@ -64,13 +64,11 @@ _OF_THE_TRANSPORT = frozenset({FailureCategory.TIMEOUT, FailureCategory.INTERRUP
 class RunningAttempt:
     """One request in flight, as a context manager.
 
-    A failure that the call can handle is recorded and suppressed. So call `Call.raise_if_ended` after the
-    ``with`` block, which raises the call's final error if there is one.
+    A failure that the call can handle is recorded, not raised: call `Call.raise_if_ended` after the block.
 
     Attributes:
         accept: The application's own test of the answer.
-        is_beaten: Whether the request was cancelled because the other request of a hedged pair was answered
-            first.
+        is_beaten: Whether the request was cancelled because the other request of a hedged pair was faster.
         record: The record for receipt and ledger; None while the request is in flight.
     """
 
@@ -128,7 +126,7 @@ class RunningAttempt:
         if endpoint not in clients:
             try:
                 async with time_limit(self.step.seconds):
-                    await await_without_caller(asyncio.wrap_future(clients.start_building(endpoint)))
+                    await await_without_caller(asyncio.wrap_future(clients.start_building_client(endpoint)))
             except TimeoutError as error:
                 raise ImportsNotReadyError from error
 
@@ -172,7 +170,7 @@ class RunningAttempt:
     # Whole answers -------------------------------------------------------------------------------------------------
 
     def generate(self) -> ChatResult:
-        """Send the request, and return the answer, which has passed its tests, with the call's receipt."""
+        """Send the request, and return the tested answer with the call's receipt."""
         return self.complete_call(self.fetch_answer())
 
     async def agenerate(self) -> ChatResult:
@@ -180,10 +178,7 @@ class RunningAttempt:
         return self.complete_call(await self.afetch_answer())
 
     def fetch_answer(self) -> AIMessage:
-        """Send the request, and return the answer once it has passed its tests. It has no receipt yet.
-
-        Call `complete_call` with the answer to record the call's success and add the receipt.
-        """
+        """Send the request, and return the tested answer without a receipt. `complete_call` adds the receipt."""
         client, request = self._prepare()
         message, ask = self._received(client.generate(request), request), request.ask
         self._answer = message = validate_answer(message, ask.schema, ask.tools)
@@ -208,10 +203,7 @@ class RunningAttempt:
         return message
 
     def _received(self, message: AIMessage, request: ModelRequest) -> AIMessage:
-        """Report that ``message`` has arrived, and return it, to be `checked`.
-
-        The provider is done, so the time for a test of the answer counts neither as latency nor as a request in flight.
-        """
+        """Notify observers that ``message`` has arrived, remove the key from it, and return it for testing."""
         self._ended_at = self._time.clock()
         if self._call.dispatch.observers.see_receipts:
             self._call.dispatch.observers.notify_answer_received(self.step)
@@ -222,15 +214,15 @@ class RunningAttempt:
         return message
 
     def complete_call(self, message: AIMessage) -> ChatResult:
-        """End the call successfully with the answer ``message``, and return it with the call's receipt."""
+        """Record that the call succeeded with the answer ``message``, and return it with the call's receipt."""
         return make_chat_result(message, self._call.dispatch.record_success(self.step, self._recorded("ok")))
 
     # Streams -------------------------------------------------------------------------------------------------------
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
-        """Send the request, and yield the answer in chunks.
+        """Send the request, and yield the answer in chunks from its first content on.
 
-        Chunks before the first content are held back. The last chunk has no text; it carries the receipt.
+        The last chunk has no text: it carries the receipt.
         """
         client, request = self._prepare()
         self._stream = StreamedAnswer(request, self.step.most_seconds)
@@ -273,7 +265,7 @@ class RunningAttempt:
         if failure.category is FailureCategory.CANCELLED:
             return False
         if isinstance(error, BadAnswer):
-            self._call.rejected_answers.add(self._answer, error, record)
+            self._call.rejected_answers.add_answer(self._answer, error, record)
         if final is not None:
             if isinstance(final, CallError):
                 final.answer = self._answer
@@ -281,7 +273,7 @@ class RunningAttempt:
         return True
 
     def _is_nobodys(self, error: BaseException) -> bool:
-        """Whether neither provider nor answer is at fault: after the answer has arrived, only the caller's code or ours can fail."""
+        """Whether ``error`` came from our code or the caller's: it was raised after the answer had arrived."""
         is_answered = self._ended_at is not None
         return is_answered and isinstance(error, Exception) and not isinstance(error, BadAnswer)
 
@@ -289,7 +281,9 @@ class RunningAttempt:
         if self._is_nobodys(error) and not is_control_flow(error):
             return ClassifiedFailure(FailureCategory.BUG, self._observed.status)
         api = self.step.candidate.endpoint.provider.api
-        return classify_failure(error, self._observed, api, now=self._time.now(), outer=self._outer)
+        return classify_failure(
+            error, self._observed, api, now=self._time.now(), handled_exception=self._outer
+        )
 
     def _cause(
         self, final: LLMError, error: BaseException, failure: ClassifiedFailure
@@ -298,7 +292,7 @@ class RunningAttempt:
         if not self._observed.has_succeeded or failure.category in _OF_THE_TRANSPORT:
             return error
         if error is not final:
-            erase_exception(error)
+            clear_exception_details(error)
         return None
 
     def _alarm(self, failure: ClassifiedFailure, record: Attempt) -> None:
@@ -307,11 +301,11 @@ class RunningAttempt:
             what = f"{policy.sentence}: {record.finish_reason}" if record.finish_reason else policy.sentence
             log.error("%s %s (with the %s's key)", candidate.endpoint, what, candidate.owner)
 
-    def ends_call(self, error: BaseException) -> bool:
+    def is_final_error(self, error: BaseException) -> bool:
         """Whether ``error`` ends the whole call, even if the other request of a hedged pair is still in flight."""
         if self._is_nobodys(error) or is_control_flow(error):
             return True
-        return self._call.dispatch.ends_call(self.step, self._failure(error))
+        return self._call.dispatch.is_final_failure(self.step, self._failure(error))
 
     # Its record ----------------------------------------------------------------------------------------------------
 
@@ -329,7 +323,7 @@ class RunningAttempt:
         category = failure.category if failure is not None else None
         is_of_a_race = step.hedge or self.is_beaten
         withdrawn = is_of_a_race and category is FailureCategory.CANCELLED and not observed.has_left
-        known = Usage.from_metadata(answer.usage_metadata) if answer is not None else None
+        known = TokenUsage.from_metadata(answer.usage_metadata) if answer is not None else None
         served = served_model(answer) if answer is not None else None
         reason = finish_reason(answer) if answer is not None else None
         is_given_up = self.is_beaten or category is FailureCategory.CANCELLED
@@ -340,7 +334,7 @@ class RunningAttempt:
         ended_at = self._time.clock() if self._ended_at is None else self._ended_at
         provider, model = candidate.endpoint.provider, candidate.endpoint.model_id
         self.record = Attempt(
-            endpoint=candidate.circuit.endpoint,
+            endpoint=candidate.endpoint_circuit.endpoint,
             key_owner=candidate.owner,
             outcome=outcome,
             started=started,
@@ -365,19 +359,19 @@ class RunningAttempt:
         )
         if self._call.keeps_text:
             question = self._call.question
-            self._call.runtime.texts.keep(step, self.record, question.messages, answer)
+            self._call.runtime.texts.record_text(step, self.record, question.messages, answer)
         return self.record
 
     def _handed_on(self) -> int:
         """An estimate of the tokens of a stream that were returned before it failed."""
         return estimate_text_tokens(self._stream.partial_text() or "") if self._stream is not None else 0
 
-    def _estimate(self, answer: AIMessage | None) -> Usage:
+    def _estimate(self, answer: AIMessage | None) -> TokenUsage:
         """An estimate of the usage that a provider did not report: the prompt, and the answer received so far."""
         if not self._observed.has_left or (self._observed.status or 0) >= ERROR_STATUS:
-            return Usage()
+            return TokenUsage()
         prompt = self._call.dispatch.route.needs.tokens
-        return Usage(input=prompt, output=estimate_answer_tokens(answer) if answer is not None else 0)
+        return TokenUsage(input=prompt, output=estimate_answer_tokens(answer) if answer is not None else 0)
 
 
 def _outcome(failure: ClassifiedFailure) -> Outcome:

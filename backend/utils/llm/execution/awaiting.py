@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import override
 
-from ..caller import context_without_caller
+from ..caller import copy_context_without_caller
 
 if TYPE_CHECKING:
     from asyncio import Timeout
@@ -24,10 +24,10 @@ T = TypeVar("T")
 EnteredT = TypeVar("EnteredT")
 
 
-def run_blocking(work: Coroutine[Any, Any, T]) -> T:
+def run_without_event_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run the coroutine ``work`` without an event loop, and return its result.
 
-    For coroutines of synchronous calls, whose waits block the thread and never suspend.
+    ``work`` belongs to a synchronous call: its waits block the thread, so it never suspends.
 
     Raises:
         RuntimeError: ``work`` awaited something that needs an event loop.
@@ -40,10 +40,10 @@ def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("something is awaited in a synchronous call")
 
 
-class BlockingContext(AbstractContextManager[EnteredT, bool]):
-    """Makes an asynchronous context manager usable with ``with``, in a synchronous call without an event loop.
+class SyncContextAdapter(AbstractContextManager[EnteredT, bool]):
+    """Wraps an asynchronous context manager, so that synchronous calls can use it in a ``with`` statement.
 
-    Its ``__aenter__`` and ``__aexit__`` must never suspend; their waits block the thread.
+    Its ``__aenter__`` and ``__aexit__`` must never suspend: they may only wait by blocking the thread.
     """
 
     def __init__(self, context: AbstractAsyncContextManager[EnteredT, bool]) -> None:
@@ -51,13 +51,13 @@ class BlockingContext(AbstractContextManager[EnteredT, bool]):
 
     @override
     def __enter__(self) -> EnteredT:
-        return run_blocking(_entered(self._context))
+        return run_without_event_loop(_entered(self._context))
 
     @override
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return run_blocking(_left(self._context, kind, error, trace))
+        return run_without_event_loop(_left(self._context, kind, error, trace))
 
 
 async def _entered(context: AbstractAsyncContextManager[EnteredT, bool]) -> EnteredT:
@@ -70,28 +70,28 @@ async def _left(context: AbstractAsyncContextManager[Any, bool], *error: Any) ->
 
 @asynccontextmanager
 async def time_limit(seconds: float) -> AsyncIterator[Timeout]:
-    """Raise ``TimeoutError`` if the block takes longer than ``seconds``, like `asyncio.timeout`.
+    """Raise ``TimeoutError`` if the ``async with`` block takes longer than ``seconds``.
 
-    Unlike that of `asyncio.timeout`, the timer does not keep the caller's context, and so keys, in memory.
+    Unlike `asyncio.timeout`, it does not keep the caller's context, which may hold API keys, in memory.
     """
     async with asyncio.timeout(None) as clock:
         ends_at = asyncio.get_running_loop().time() + seconds
-        context_without_caller().run(clock.reschedule, ends_at)
+        copy_context_without_caller().run(clock.reschedule, ends_at)
         yield clock
 
 
 async def await_if_awaitable(value: Any) -> Any:
-    """Return ``value``, or the result of awaiting it if it is awaitable."""
+    """Return ``value``; if it is awaitable, await it and return the result."""
     return await value if isawaitable(value) else value
 
 
-def reject_awaitable(value: Any, complaint: str) -> Any:
-    """Return ``value``, which must not be awaitable, because the call is synchronous.
+def reject_awaitable(value: Any, message: str) -> Any:
+    """Return ``value``, or raise an error if it is awaitable: a synchronous call cannot await it.
 
     Raises:
-        TypeError: ``value`` is awaitable; ``complaint`` is the message.
+        TypeError: ``value`` is awaitable; ``message`` is the error's text.
     """
     if isawaitable(value):
         getattr(value, "close", bool)()  # a coroutine that is never awaited complains
-        raise TypeError(complaint)
+        raise TypeError(message)
     return value

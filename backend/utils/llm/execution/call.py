@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..cached import cached_property
 from ..caller import await_without_caller
-from ..interruptions import is_raised_from_outside
-from .awaiting import run_blocking
-from .custom_selection import CustomDispatch
+from ..interruptions import is_external_interruption
+from .awaiting import run_without_event_loop
+from .custom_selection import SelectorDispatch
 from .hedged_dispatch import HedgedDispatch
 from .loop import Dispatch
 from .rejected_answers import RejectedAnswers
-from .reserving import Reserver
+from .reserving import LimitReserver
 from .selector_calls import ask_selector
 from .steps import AskSelector, ReserveThenTry, Try
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
 
     from ..errors import LLMError
-    from ..model_config import Snapshot
+    from ..model_config import TableSnapshot
     from ..providers import CallSettings
     from ..receipt import Receipt
     from ..routing.route import Route
@@ -43,13 +43,13 @@ _NO_SPAN = nullcontext()
 
 
 class CallInput(NamedTuple):
-    """The input of one call: messages, stop sequences, and the application's test of the answer.
+    """The input of one call.
 
     Attributes:
         messages: The messages as the application passed them.
-        history: The messages in normal form, which are sent.
+        history: The messages in normal form, as they are sent.
         stop: The stop sequences; None if there are none.
-        ask: The tools, the schema and the options of the call.
+        ask: The tools, the output schema and the options of the call.
         accept: The application's own test of the answer; None if there is none.
     """
 
@@ -61,14 +61,14 @@ class CallInput(NamedTuple):
 
     @property
     def wants_whole_answer(self) -> bool:
-        """Whether a stream must hold back its chunks until the whole answer has arrived and was tested."""
+        """Whether a stream must hold back its chunks until the whole answer has arrived and passed its tests."""
         return self.ask.schema is not None or self.accept is not None
 
 
 class Call:
     """One call of a feature, from its first request to its answer or error.
 
-    It uses the same ``snapshot`` of the table throughout, even if the table is reloaded meanwhile.
+    A reload of the table does not affect the call: it keeps its ``snapshot`` of the table.
 
     Attributes:
         hedges: Whether a second request may be sent if the first one takes too long.
@@ -82,45 +82,41 @@ class Call:
     span: AbstractContextManager[object, None] = _NO_SPAN
     _over: tuple[LLMError, BaseException | None] | None = None
 
-    def __init__(self, runtime: Runtime, snapshot: Snapshot, route: Route, question: CallInput) -> None:
+    def __init__(self, runtime: Runtime, snapshot: TableSnapshot, route: Route, question: CallInput) -> None:
         self.runtime = runtime
         self.snapshot = snapshot
         self.question = question
         time, observers = (
             runtime.time,
-            runtime.observers.select_observers(route, is_balanced=snapshot.has_balancing_strategy),
+            runtime.observers.select_observers(route, measures_load=snapshot.has_balancing_strategy),
         )
         kind = HedgedDispatch if route.feature.hedge else Dispatch
-        if snapshot.has_selectors:
-            kind = CustomDispatch
+        if snapshot.has_custom_selectors:
+            kind = SelectorDispatch
         self.dispatch = kind(route, runtime.health, clock=time.clock, random=time.random, observers=observers)
         self.hedges = route.feature.hedge
         self.keeps_text = route.feature.keep_text_days is not None
 
     @cached_property
     def rejected_answers(self) -> RejectedAnswers:
-        """The answers of this call that failed their tests so far.
-
-        They are used for a repair request, and the best one may be returned if no answer passes.
-        """
+        """The call's answers that failed their tests: for a repair request, and to return the best if none passes."""
         return RejectedAnswers()
 
     @cached_property
-    def reserver(self) -> Reserver:
+    def reserver(self) -> LimitReserver:
         """Reserves budgets and shared rate limits for this call's requests before they are sent."""
-        return Reserver(self.runtime, self.dispatch, self.snapshot)
+        return LimitReserver(self.runtime, self.dispatch, self.snapshot)
 
     # What comes next -----------------------------------------------------------------------------------------------
 
     def next_try(self) -> Try:
-        """Choose the next request to send. Blocks while the call waits for an endpoint, a rate limit or a selector.
+        """Choose the next request to send; block while the call waits for an endpoint, a rate limit or a selector.
 
         Raises:
-            LLMError: The call is over: its deadline has passed, no endpoint becomes available in time, or a
-                selector ended it.
+            LLMError: The call has ended: at its deadline, for lack of an endpoint, or by a selector.
         """
         step = self.dispatch.next_step()
-        return step if isinstance(step, Try) else run_blocking(self._search(step, is_sync=True))
+        return step if isinstance(step, Try) else run_without_event_loop(self._search(step, is_sync=True))
 
     async def anext_try(self) -> Try:
         """Asynchronous version of `next_try`."""
@@ -128,10 +124,7 @@ class Call:
         return step if isinstance(step, Try) else await self._search(step, is_sync=False)
 
     async def _search(self, found: Try | ReserveThenTry | Wait | AskSelector, *, is_sync: bool) -> Try:
-        """Wait, reserve and ask the custom selector until there is a request to send.
-
-        A call that ends meanwhile leaves the queue.
-        """
+        """Wait, reserve and ask the selector until there is a request to send. On an error, leave the queue."""
         try:
             while not isinstance(found, Try):
                 if isinstance(found, ReserveThenTry):
@@ -157,17 +150,13 @@ class Call:
     # After an attempt that failed ----------------------------------------------------------------------------------
 
     def set_final_error(self, error: LLMError, cause: BaseException | None) -> None:
-        """Set the error that ends the call. `raise_if_ended` raises it later, with ``cause`` as its ``__cause__``."""
+        """Store the error that ends the call, for `raise_if_ended` to raise with ``cause`` as its ``__cause__``."""
         self._over = error, cause
 
     def raise_if_ended(self) -> None:
-        """Raise the error that ended the call, if there is one; else return, because another request may be sent.
+        """Raise the error that ended the call. Return if there is none, because another request may be sent.
 
-        The attempt itself does not raise it: its frames hold the signed request and the key, and would become
-        part of the traceback.
-
-        Raises:
-            LLMError: The call is over.
+        The attempt does not raise it: the traceback would show the attempt's frames, which hold the API key.
         """
         if self._over is None:
             return
@@ -178,23 +167,20 @@ class Call:
             del error, cause  # else the error would hold this frame, and this frame the error
 
     def best_rejected_answer(self, error: LLMError) -> tuple[AIMessage, Receipt]:
-        """Return the best rejected answer and its receipt, if the feature sets ``on_invalid_output = "best"``.
+        """Return the best rejected answer and its receipt, if the feature has ``on_invalid_output = "best"``.
 
         Raises:
-            LLMError: ``error`` itself: the feature does not permit it, or no rejected answer has a score.
+            LLMError: ``error`` itself: the feature has another setting, or no rejected answer has a score.
         """
         best = self.rejected_answers.best
         if best is None or self.dispatch.route.feature.on_invalid_output != "best":
             raise error
         answer, attempt = best
-        return answer, self.dispatch.receipt_for_rejected(attempt)
+        return answer, self.dispatch.make_rejected_answer_receipt(attempt)
 
 
 def add_call_span(call: Call) -> Call:
-    """Record spans and metrics of ``call`` with OpenTelemetry, if the application has configured a provider.
-
-    Returns ``call``.
-    """
+    """Record ``call`` with OpenTelemetry if the application has configured spans or metrics. Returns ``call``."""
     try:
         metrics = sys.modules.get("opentelemetry.metrics")
         # Of a meter's provider that is none yet only the name of its class tells.
@@ -204,21 +190,21 @@ def add_call_span(call: Call) -> Call:
 
             call.span = CallSpan(call.dispatch, call.runtime.time.now)
     except Exception as error:
-        if is_raised_from_outside(error):
+        if is_external_interruption(error):
             raise
         log.exception("a call is not traced; it goes on")
     return call
 
 
-def trace_refused_call(runtime: Runtime, route: Route, error: LLMError) -> None:
-    """Record the OpenTelemetry span of a call that failed before any request, because no endpoint may serve it."""
+def record_refused_call(runtime: Runtime, route: Route, error: LLMError) -> None:
+    """Record an OpenTelemetry span for a call that failed before any request, because no endpoint may serve it."""
     try:
         if _is_traced():
-            from .spans import record_refusal_span
+            from .spans import record_refused_call_span
 
-            record_refusal_span(route, error, runtime.time.now())
+            record_refused_call_span(route, error, runtime.time.now())
     except Exception as fault:
-        if is_raised_from_outside(fault):
+        if is_external_interruption(fault):
             raise
         log.exception("a refusal is not traced")
 

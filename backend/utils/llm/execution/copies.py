@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..model_config import TrafficShare
 
 
-def add_shadow_copies(call: Call) -> Call:
-    """Send copies of ``call`` to the shadow endpoints of its feature after it was answered. Returns ``call``."""
+def add_shadow_observer(call: Call) -> Call:
+    """Make ``call`` send copies to its feature's shadow endpoints after it was answered. Returns ``call``."""
     dispatch = call.dispatch
     observer = ShadowObserver(call.runtime.shadows, partial(_copy_for, call))
     dispatch.observers = dispatch.observers.with_observer(observer)

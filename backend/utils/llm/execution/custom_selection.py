@@ -27,10 +27,10 @@ MOST_QUESTIONS = 100
 """The most questions to selectors in one call, against selectors that never decide."""
 
 
-class CustomDispatch(HedgedDispatch):
-    """A `Dispatch` that asks the application's selectors which endpoint of a custom tier to try next.
+class SelectorDispatch(HedgedDispatch):
+    """An attempt loop that asks the application's selectors which endpoint of a custom tier to try next.
 
-    Other tiers are tried as usual.
+    In other tiers it chooses endpoints like `Dispatch`.
     """
 
     _questions = 0
@@ -53,14 +53,16 @@ class CustomDispatch(HedgedDispatch):
         select = tier[0].candidate.select
         if not isinstance(select, CustomStrategy):
             return super()._first_of(tier, now)
-        free = tuple(one.candidate for one in self._in_order(tier) if self._may_be_chosen(one, now))
+        free = tuple(
+            pending.candidate for pending in self._in_order(tier) if self._may_be_chosen(pending, now)
+        )
         return self._question(select, free, now) if free else None
 
     @override
     def _order_of_hedge(self, step: Try) -> Iterable[PendingRequest]:
         """The requests for a hedge, up to the tier for which a selector would be asked."""
         order = super()._order_of_hedge(step)
-        return takewhile(lambda one: not isinstance(one.candidate.select, CustomStrategy), order)
+        return takewhile(lambda pending: not isinstance(pending.candidate.select, CustomStrategy), order)
 
     def _may_be_chosen(self, pending: PendingRequest, now: float) -> bool:
         """Whether the endpoint is available, or only on a cooldown that ends before the retry is due."""
@@ -83,9 +85,13 @@ class CustomDispatch(HedgedDispatch):
         route = self.route
         self._questions += 1
         if self._questions > MOST_QUESTIONS:
-            raise self.selector_error(select.name, f"was asked {MOST_QUESTIONS} times and came to no end")
-        resting = {skip.name: skip.rest for skip in route.skipped if skip.rest is not None}
-        resting |= {one.name: why for one, why in self._availabilities() if why is not None}
+            raise self.make_selector_error(
+                select.name, f"was asked {MOST_QUESTIONS} times and came to no end"
+            )
+        resting = {skip.display_name: skip.rest for skip in route.skipped if skip.rest is not None}
+        resting |= {
+            candidate.display_name: why for candidate, why in self._availabilities() if why is not None
+        }
         choosing = Choosing(
             feature=route.feature.name,
             caller=route.caller.without_keys(),
@@ -98,12 +104,12 @@ class CustomDispatch(HedgedDispatch):
         )
         return AskSelector(select.name, choosing)
 
-    def apply_choice(self, asked: AskSelector, choice: object) -> Try | ReserveThenTry | Wait:
-        """Turn ``choice``, what the application's selector returned, into the next step of the call.
+    def apply_choice(self, ask_step: AskSelector, choice: object) -> Try | ReserveThenTry | Wait:
+        """Turn ``choice``, the return value of the application's selector, into the next step of the call.
 
         Args:
-            asked: The step that asked the selector.
-            choice: A candidate, a `Use`, a `Pause` or a `Stop`.
+            ask_step: The step that named the selector and held its input.
+            choice: A candidate, a `Use`, a `Pause` or a `Stop`; anything else is an error.
 
         Raises:
             SelectionStoppedError: The selector ended the call.
@@ -115,7 +121,9 @@ class CustomDispatch(HedgedDispatch):
             raise self._too_late()
         match choice:
             case Stop(reason):
-                raise outcome_errors.selector_stopped_error(self.route, self.attempts, asked.selector, reason)
+                raise outcome_errors.selector_stopped_error(
+                    self.route, self.attempts, ask_step.selector, reason
+                )
             case Pause(float() | int() as seconds):
                 return Wait(min(max(0.0, seconds), left))
             case Use(Candidate() as candidate, Options() as options):
@@ -123,31 +131,33 @@ class CustomDispatch(HedgedDispatch):
             case Candidate() as candidate:
                 used = candidate
             case _:
-                raise self.selector_error(asked.selector, f"said {_named(choice)}, which is no choice")
-        pending = self._pending(asked, candidate)
+                raise self.make_selector_error(
+                    ask_step.selector, f"said {_named(choice)}, which is no choice"
+                )
+        pending = self._pending(ask_step, candidate)
         if (fault := find_first_rejection(used, self.route, SELECTOR_RULES)) is not None:
-            what = f"set options that {candidate.name} cannot be asked with: {fault.reason}"
-            raise self.selector_error(asked.selector, what)
+            what = f"set options that {candidate.display_name} cannot be asked with: {fault.reason}"
+            raise self.make_selector_error(ask_step.selector, what)
         settled = pending._replace(candidate=used)
-        self._left = [settled if one is pending else one for one in self._left]
+        self._left = [settled if item is pending else item for item in self._left]
         with self._traffic.lock:
             return self._when_due(settled, self._clock()) or Wait(0.0)
 
     def _pending(self, asked: AskSelector, candidate: Candidate) -> PendingRequest:
         """The request to ``candidate``, which has to be one of those that the selector was ``asked`` about."""
-        if any(one is candidate for one in asked.choosing.candidates):
+        if any(item is candidate for item in asked.choosing.candidates):
             for pending in self._left:
                 if pending.candidate is candidate:
                     return pending
         what = f"chose {_named(candidate)}, which is none of the candidates"
-        raise self.selector_error(asked.selector, what)
+        raise self.make_selector_error(asked.selector, what)
 
-    def selector_error(self, selector: str, what: str) -> LLMError:
+    def make_selector_error(self, selector: str, fault: str) -> LLMError:
         """Build the error for a selector that failed or returned something invalid.
 
-        ``what`` says what it did wrong, as the rest of a sentence that begins with the selector's name.
+        ``fault`` completes a sentence that begins with the selector's name, such as "failed with KeyError".
         """
-        return outcome_errors.selector_error(self.route, self.attempts, selector, what)
+        return outcome_errors.selector_error(self.route, self.attempts, selector, fault)
 
 
 def _named(choice: object) -> str:

@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 class HedgedDispatch(Dispatch):
     """An attempt loop that may send a second request when the first takes too long.
 
-    Call `next_step` only when both requests have ended.
+    While one of the two requests is in flight, do not call `next_step`.
     """
 
     def hedge_delay(self, step: Try) -> float | None:
-        """Return the seconds after which a second request may be sent besides ``step``; None if none may be.
+        """Return after how many seconds a second request may be sent while ``step`` is in flight; None for never.
 
-        Call it directly after each request is sent: it also counts the call for the feature's hedge budget.
+        Call it once for each chosen request, because it also counts the call for the feature's hedge budget.
         """
         if not self.route.feature.hedge or step is not self._sent[0]:
             return None
         feature, budget = self.route.feature, self._traffic.hedge_budget
         with self._traffic.lock:
-            budget.earn(feature.name)
-            if not budget.can_spend(feature.name):
+            budget.record_call(feature.name)
+            if not budget.can_hedge(feature.name):
                 return None
-            others = (one.candidate for one in self._left)
+            others = (pending.candidate for pending in self._left)
             seconds = compute_hedge_delay(
                 step.candidate, others, feature, self.route.needs, self._traffic
             ).after
@@ -42,17 +42,17 @@ class HedgedDispatch(Dispatch):
     def choose_hedge(self, step: Try) -> Try | ReserveThenTry | None:
         """Choose the second request to send because ``step`` takes too long; None if none may be sent now.
 
-        It goes to the first other endpoint in the call's order that is available now, and is paid from the
-        feature's hedge budget. It is never the probe of a circuit breaker.
+        It is sent to the call's next available endpoint other than that of ``step``, never as the probe of a
+        circuit breaker. It is taken from the feature's hedge budget.
         """
         feature, budget = self.route.feature.name, self._traffic.hedge_budget
         with self._traffic.lock:
             now = self._clock()
-            if not budget.can_spend(feature) or self._ends_at - now < LEAST_SECONDS:
+            if not budget.can_hedge(feature) or self._ends_at - now < LEAST_SECONDS:
                 return None
             for pending in self._order_of_hedge(step):
                 if (hedge := self._admitted(pending, now, hedge=True)) is not None:
-                    budget.spend(feature)
+                    budget.spend_hedge(feature)
                     return hedge
             return None
 

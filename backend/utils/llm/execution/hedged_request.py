@@ -1,6 +1,6 @@
 """Sends a second, hedging request when the first takes too long. The first good answer wins.
 
-Both requests run on an event loop: that of an asynchronous call, or the `LoopThread` of synchronous
+Both requests run on an event loop: that of an asynchronous call, or the `SharedBackgroundLoop` of synchronous
 calls. The call records them in its own thread: it enters and leaves the contexts of both attempts there,
 one after the other, so that dispatch, observers and callbacks see one event at a time. Afterwards the
 call continues as after any attempt: it returns the good answer, tries another endpoint, or ends.
@@ -18,7 +18,7 @@ from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from ..caller import await_without_caller
 from .acceptance import run_accept_sync
 from .attempt import RunningAttempt
-from .awaiting import BlockingContext, run_blocking
+from .awaiting import SyncContextAdapter, run_without_event_loop
 from .hedged_dispatch import HedgedDispatch
 from .steps import ReserveThenTry
 from .tracing import trace_attempt
@@ -39,39 +39,39 @@ class HedgeCancelled(BaseException):
     """Marks a request that was cancelled because the other request of its hedged pair was answered first."""
 
 
-def attempt_context(
+def make_attempt_context(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """Build the context manager that runs the request ``step`` in a synchronous call.
+    """Build the context manager that sends the request ``step`` in a synchronous call.
 
-    It is a `HedgedRequest` if a second request may be sent when the first takes too long.
+    It is a `HedgedPair` if a second request may be sent when the first takes too long.
 
     Args:
-        call: The call of the attempt.
+        call: The call.
         step: The request to send.
-        run: LangChain's run manager of the call; attempts become child runs of its run.
-        streams: What decides a hedged pair: True for the first content, False for the first whole answer
-            that passes its tests.
+        run: LangChain's run manager of the call, whose child runs are the attempts.
+        streams: Whether the request of a hedged pair wins with its first content. If False, it wins with its
+            first whole answer that passes its tests.
     """
     attempt = RunningAttempt(call, step)
     after = _hedge_after(call, step)
     if after is None:
-        return BlockingContext(trace_attempt(attempt, run, CallbackManager))
+        return SyncContextAdapter(trace_attempt(attempt, run, CallbackManager))
     loop = call.runtime.loop_thread.get_loop()
-    if loop.is_current_thread:  # it could not wait for itself
-        return BlockingContext(trace_attempt(attempt, run, CallbackManager))
-    return BlockingContext(HedgedRequest(call, attempt, after, run, loop, streams=streams))
+    if loop.runs_in_current_thread:  # it could not wait for itself
+        return SyncContextAdapter(trace_attempt(attempt, run, CallbackManager))
+    return SyncContextAdapter(HedgedPair(call, attempt, after, run, loop, streams=streams))
 
 
-def async_attempt_context(
+def make_async_attempt_context(
     call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """Build the asynchronous context manager that runs the request ``step``; arguments as in `attempt_context`."""
+    """Asynchronous version of `make_attempt_context`."""
     attempt = RunningAttempt(call, step)
     after = _hedge_after(call, step)
     if after is None:
         return trace_attempt(attempt, run, AsyncCallbackManager)
-    return HedgedRequest(call, attempt, after, run, streams=streams)
+    return HedgedPair(call, attempt, after, run, streams=streams)
 
 
 def _hedge_after(call: Call, step: Try) -> float | None:
@@ -79,11 +79,11 @@ def _hedge_after(call: Call, step: Try) -> float | None:
     return dispatch.hedge_delay(step) if isinstance(dispatch, HedgedDispatch) else None
 
 
-class HedgedRequest:
+class HedgedPair:
     """Sends a call's first request, and a second one if the first takes too long.
 
-    An asynchronous context manager that returns the attempt with the first good answer. The other request
-    has ended by then.
+    This asynchronous context manager returns the attempt that was answered first; the other one has ended by
+    then.
 
     Args:
         loop: The event loop in another thread that runs the requests of a synchronous call; None for the
@@ -133,7 +133,7 @@ class HedgedRequest:
             await ended.__aexit__(*_of(ended.error))
         for other in self._running:
             if other is not ended:
-                await other.cancel_beaten()
+                await other.cancel_as_loser()
         return ended
 
     async def _hedge(self) -> Try | None:
@@ -152,18 +152,19 @@ class HedgedRequest:
 
     async def _ended(self, seconds: float | None = None) -> list[HedgedAttempt]:
         """The requests that have ended within ``seconds``, answered ones first."""
-        await _done(self._loop, _first_of([one.task for one in self._running], seconds))
+        await _done(self._loop, _first_of([attempt.task for attempt in self._running], seconds))
         return sorted(
-            (one for one in self._running if one.task.done()), key=lambda one: one.error is not None
+            (attempt for attempt in self._running if attempt.task.done()),
+            key=lambda attempt: attempt.error is not None,
         )
 
 
 class HedgedAttempt:
-    """One of the two requests of a hedged pair. The call's own thread takes its answer or handles its failure.
+    """One of the two requests of a hedged pair, run as a task on an event loop.
 
     Args:
-        books: The context manager that records the attempt; it is entered in the call's thread.
-        work: Returns the coroutine that sends the request; it runs on the event loop.
+        recorder: The context manager that records the attempt. It is entered in the call's own thread.
+        work: Returns the coroutine that sends the request.
         loop: The event loop in another thread; None for the running loop.
     """
 
@@ -173,24 +174,24 @@ class HedgedAttempt:
     def __init__(
         self,
         attempt: RunningAttempt,
-        books: AbstractAsyncContextManager[RunningAttempt, bool],
+        recorder: AbstractAsyncContextManager[RunningAttempt, bool],
         work: Callable[[RunningAttempt], Coroutine[Any, Any, Any]],
         loop: BackgroundLoop | None,
     ) -> None:
         self.attempt = attempt
-        self._books = books
+        self._books = recorder
         self._work = work
         self._loop = loop
 
     @property
     def task(self) -> asyncio.Task[Any]:
-        """The task that runs the request. Available only after the context was entered."""
+        """The task that sends the request. It exists once the context is entered."""
         assert self._task is not None  # noqa: S101 - nobody asks before
         return self._task
 
     @property
     def error(self) -> BaseException | None:
-        """The exception with which the request failed; None while it runs, and if it was answered."""
+        """The exception with which the request failed; None while it is in flight, or if it was answered."""
         if self._task is None or not self._task.done():
             return None
         return asyncio.CancelledError() if self._task.cancelled() else self._task.exception()
@@ -218,8 +219,8 @@ class HedgedAttempt:
             is_handled = await self._books.__aexit__(kind, error, trace)
         return is_handled
 
-    async def cancel_beaten(self) -> None:
-        """Cancel this request because the other one was answered first. If it has failed, handle the failure."""
+    async def cancel_as_loser(self) -> None:
+        """Cancel this request because the other one was answered first; if it has failed, record the failure."""
         error = self.error
         self.attempt.is_beaten = error is None
         await self.__aexit__(*_of(error or HedgeCancelled()))
@@ -240,7 +241,7 @@ class HedgedAttempt:
         return self.task.result()
 
     def generate(self) -> ChatResult:
-        """Return the answer with its receipt."""
+        """Return the answer with the call's receipt."""
         return self.attempt.complete_call(self._taken())
 
     async def agenerate(self) -> ChatResult:
@@ -256,14 +257,14 @@ class HedgedAttempt:
                 yield chunk
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
-        """Yield the answer in chunks, from its first content on, in a synchronous call."""
+        """Synchronous version of `astream`."""
         first, chunks = self._taken()
         try:
             yield first
-            while (chunk := run_blocking(_done(self._loop, _next(chunks)))) is not None:
+            while (chunk := run_without_event_loop(_done(self._loop, _next(chunks)))) is not None:
                 yield chunk
         finally:
-            run_blocking(_done(self._loop, _closed(chunks)))
+            run_without_event_loop(_done(self._loop, _closed(chunks)))
 
 
 # On the event loop of the requests -----------------------------------------------------------------------------------
@@ -303,7 +304,7 @@ async def _closed(chunks: AsyncGenerator[ChatGenerationChunk]) -> None:
 def _decides(ended: HedgedAttempt, running: list[HedgedAttempt]) -> bool:
     """Whether the ended request decides the call: it has a good answer, is the last, or ends the call in any case."""
     error = ended.error
-    return error is None or len(running) == 1 or ended.attempt.ends_call(error)
+    return error is None or len(running) == 1 or ended.attempt.is_final_error(error)
 
 
 def _of(error: BaseException | None) -> tuple[Any, BaseException | None, TracebackType | None]:

@@ -17,7 +17,7 @@ from ..cached import cached_property
 from ..failures import POLICY, ClassifiedFailure, FailureCategory
 from ..receipt import Receipt
 from ..routing.plan import find_unavailability
-from ..routing.selection import order_candidates, record_choice, selection_context
+from ..routing.selection import make_selection_context, order_candidates, record_choice
 from ..routing.waiting import max_request_tokens
 from ..state.health import UnavailableReason
 from ..strategies import OrderedStrategy
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ..errors import LLMError
     from ..receipt import Attempt, BudgetRemark
-    from ..routing.route import Candidate, Rejection, Route
+    from ..routing.route import Candidate, CandidateRejection, Route
     from ..state.health import Admission, Circuit, HealthTracker
     from ..strategies import SelectionContext
     from .observers import ObserverList
@@ -46,11 +46,11 @@ RANK = attrgetter("candidate.rank")
 
 
 class Dispatch:
-    """The attempt loop of one call. It decides which request is sent next, and does no I/O itself.
+    """The attempt loop of one call: decides which request is sent next. It does no I/O itself.
 
     Args:
-        route: The route of the call: its candidate endpoints in order.
-        health: The state of endpoints and rate limits, which all calls of the process share.
+        route: The call's route, with the candidate endpoints in order.
+        health: The state of endpoints and rate limits, shared by all calls of the process.
         clock: The monotonic clock, in seconds.
         random: Returns a random number from 0 to below 1, for the jitter of waits.
         observers: The observers of the call's attempts; None for the default ones that update ``health``.
@@ -69,7 +69,7 @@ class Dispatch:
         observers: ObserverList | None = None,
     ) -> None:
         if not route.candidates:
-            raise outcome_errors.refusal_error(route)
+            raise outcome_errors.no_endpoint_error(route)
         self.route = route
         self.attempts: list[Attempt] = []
         self.observers = observers or ObserverRegistry(health).select_observers(route)
@@ -112,20 +112,18 @@ class Dispatch:
 
     @cached_property
     def _context(self) -> SelectionContext:
-        return selection_context(self.route.needs, self.route.caller, self._traffic)
+        return make_selection_context(self.route.needs, self.route.caller, self._traffic)
 
     # What to do next -----------------------------------------------------------------------------------------------
 
     def next_step(self) -> Try | ReserveThenTry | Wait | AskSelector:
-        """Decide the next step of the call: send a request, reserve, wait, or ask a selector.
+        """Decide the call's next step: send a request, reserve limits for it, wait, or ask a selector.
 
-        Call it at the start, after a wait, after a request was dropped, and after `record_failure` returned
-        None. Choosing an endpoint and taking its rate limit is one atomic operation, so that no two calls take
-        the same slot.
+        Call it first, after each wait and withdrawn request, and after `record_failure` returned None. An
+        endpoint is chosen and its rate limit taken under one lock, so that no two calls take the same slot.
 
         Raises:
-            LLMError: The call is over: its deadline has passed, or no remaining endpoint becomes available in
-                time.
+            LLMError: The call has ended: its deadline has passed, or no endpoint becomes available in time.
         """
         try:
             with self._traffic.lock:
@@ -138,10 +136,7 @@ class Dispatch:
             raise
 
     def leave_rate_limit_queue(self) -> None:
-        """Leave the queue of a rate limit in which the call waits, if it waits in one.
-
-        Called when the call sends a request or ends.
-        """
+        """Leave the rate limit's queue if the call waits in one, because it sends a request or ends."""
         if self._waits_for is not None:
             with self._traffic.lock:
                 self._traffic.rate_limiter.leave_queue(self._waits_for, self._number)
@@ -169,17 +164,25 @@ class Dispatch:
         """The requests of ``tier``: untried endpoints in the order of its strategy, and retries at their places before and after these."""
         if isinstance(tier[0].candidate.select, OrderedStrategy):
             return tier
-        fresh = {one.candidate.circuit: one for one in tier if not one.is_retry}
+        fresh = {pending.candidate.endpoint_circuit: pending for pending in tier if not pending.is_retry}
         if len(fresh) < 2:  # noqa: PLR2004 - nothing to choose
             return tier
-        order = order_candidates([one.candidate for one in fresh.values()], self._context)
-        first = next(place for place, one in enumerate(tier) if not one.is_retry)
-        retries = [one for one in tier if one.is_retry]
-        return [*retries[:first], *(fresh[one.circuit] for one in order), *retries[first:]]
+        order = order_candidates([pending.candidate for pending in fresh.values()], self._context)
+        first = next(place for place, pending in enumerate(tier) if not pending.is_retry)
+        retries = [pending for pending in tier if pending.is_retry]
+        return [
+            *retries[:first],
+            *(fresh[candidate.endpoint_circuit] for candidate in order),
+            *retries[first:],
+        ]
 
     def _beside(self, candidate: Candidate) -> list[PendingRequest]:
         """The requests of the candidate's tier that were not tried yet."""
-        return [one for one in self._left if not one.is_retry and one.candidate.rank == candidate.rank]
+        return [
+            pending
+            for pending in self._left
+            if not pending.is_retry and pending.candidate.rank == candidate.rank
+        ]
 
     def _last_resort(self, now: float) -> Try | ReserveThenTry | Wait:
         """The step when nothing is available: probe an endpoint that may be probed, wait for one worth waiting for, or give up."""
@@ -189,16 +192,16 @@ class Dispatch:
                 return probe
         found = self._availabilities()
         waits = [
-            (wait, one.candidate, why)
-            for one, (_, why) in zip(self._left, found, strict=True)
-            if (wait := self._wait.seconds_until_check(one, why, now)) is not None
+            (wait, pending.candidate, why)
+            for pending, (_, why) in zip(self._left, found, strict=True)
+            if (wait := self._wait.seconds_until_check(pending, why, now)) is not None
         ]
         seconds, candidate, why = min(waits, key=lambda wait: wait[0], default=(None, None, None))
         if seconds is None or candidate is None or now + seconds + LEAST_SECONDS > self._ends_at:
             self.route = outcome_errors.refresh_skip_reasons(self.route, found)
             if self._failed is not None:
                 raise self._final_error(*self._failed, is_last=True)
-            raise outcome_errors.refusal_error(self.route)
+            raise outcome_errors.no_endpoint_error(self.route)
         self._queue_up(candidate, why, seconds)
         return Wait(seconds)
 
@@ -216,11 +219,11 @@ class Dispatch:
         """The error for a passed deadline. If the call only waited, the error says for what, and blames no provider."""
         found = self._availabilities()
         if not self.attempts and found and all(why is not None for _, why in found):
-            return outcome_errors.refusal_error(outcome_errors.refresh_skip_reasons(self.route, found))
+            return outcome_errors.no_endpoint_error(outcome_errors.refresh_skip_reasons(self.route, found))
         return outcome_errors.deadline_error(self.route, self.attempts)
 
     def _availabilities(self) -> list[tuple[Candidate, UnavailableReason | None]]:
-        return [(one.candidate, self._availability(one.candidate)) for one in self._left]
+        return [(pending.candidate, self._availability(pending.candidate)) for pending in self._left]
 
     def _availability(self, candidate: Candidate) -> UnavailableReason | None:
         return find_unavailability(candidate, self._health, self.route.needs, self._number)
@@ -236,14 +239,14 @@ class Dispatch:
             return None
         share = self._ends_at if len(self._left) == 1 else self._share_ends(candidate, now)
         seconds = min(candidate.options.timeout, share - now)
-        circuit, key = candidate.circuit, candidate.key_circuit
+        circuit, key = candidate.endpoint_circuit, candidate.credential_circuit
         if candidate.meters and not self._has_room(candidate):
             leave: Admission | UnavailableReason | None = self._availability(candidate)
         else:
             leave = self._health.admit_request(circuit, seconds, last_resort=last_resort, key_circuit=key)
         if isinstance(leave, UnavailableReason):
             if leave.kind != "limited":  # a limit says nothing of the circuit
-                self._wait.note_first_seen(circuit, leave, now)
+                self._wait.note_first_unavailable(circuit, leave, now)
             return None
         if leave is None:
             return None
@@ -256,7 +259,7 @@ class Dispatch:
     def _probe(self, pending: PendingRequest, now: float) -> Try | ReserveThenTry | None:
         """The request as an early probe of a resting endpoint, unless another call has probed it meanwhile."""
         why = self._availability(pending.candidate)
-        if pending.not_before > now or not (why is None or self._wait.is_worth_a_probe(pending, why, now)):
+        if pending.not_before > now or not (why is None or self._wait.should_probe_early(pending, why, now)):
             return None
         return self._admitted(pending, now, last_resort=why is not None)
 
@@ -309,84 +312,75 @@ class Dispatch:
     def _among(self, pending: PendingRequest) -> list[Candidate]:
         """The candidates of the same tier that could have been chosen, this one included."""
         return [
-            one.candidate
-            for one in self._beside(pending.candidate)
-            if one is pending or self._availability(one.candidate) is None
+            other.candidate
+            for other in self._beside(pending.candidate)
+            if other is pending or self._availability(other.candidate) is None
         ]
 
     def _share_ends(self, candidate: Candidate, now: float) -> float:
         """When the endpoint's share of the deadline ends, retries and waits included, if other endpoints follow."""
-        ends_at = self._shares.get(candidate.circuit, 0.0)
+        ends_at = self._shares.get(candidate.endpoint_circuit, 0.0)
         is_left = ends_at - now > LEAST_SECONDS
         return ends_at if is_left else now + (self._ends_at - now) * SHARE_OF_THE_REST
 
     # What is set aside elsewhere -------------------------------------------------------------------------------------
 
-    def confirm_reservation(self, step: Try, marks: tuple[BudgetRemark, ...]) -> Try:
-        """Return ``step`` ready to be sent, after its reservations were made.
-
-        Its timeout is reduced by the time they took. ``marks`` are remarks about budgets for the call's receipt.
-        """
-        self._marks += marks
+    def confirm_reservation(self, step: Try, remarks: tuple[BudgetRemark, ...]) -> Try:
+        """Return ``step``, now reserved, with the timeout that is left. ``remarks`` go into the call's receipt."""
+        self._marks += remarks
         left = self.seconds_left
         if step.most_seconds <= left + LEAST_SECONDS:
             return step
         sooner = replace(step, seconds=min(step.seconds, left), most_seconds=left)
-        self._sent[:] = [sooner if one is step else one for one in self._sent]
+        self._sent[:] = [sooner if sent is step else sent for sent in self._sent]
         return sooner
 
-    def drop_over_budget(self, step: Try, unsent: Attempt, why: Rejection) -> bool:
-        """Drop ``step``, because a budget has not enough left for it.
+    def drop_over_budget(self, step: Try, unsent: Attempt, rejection: CandidateRejection) -> bool:
+        """Withdraw ``step``, because a budget has not enough left for it.
 
         Args:
             step: The request.
             unsent: The record of the request, marked as withdrawn.
-            why: Why the candidate is skipped, for the receipt or the error. If ``step`` is a hedge, the
-                candidate is not skipped and may be tried again.
+            rejection: Why the candidate is skipped, for the receipt or the error. Ignored for a hedge.
 
         Returns:
             True if no other request can be sent without waiting, so that the call may switch to a cheaper
             profile.
         """
-        self.withdraw(step, unsent)
+        self.withdraw_request(step, unsent)
         if step.hedge:
             self._left.insert(0, PendingRequest(step.candidate))
             return False
-        self.route = self.route._replace(skipped=(*self.route.skipped, why))
+        self.route = self.route._replace(skipped=(*self.route.skipped, rejection))
         return not self._left
 
-    def requeue(self, reserve: ReserveThenTry, unsent: Attempt) -> None:
-        """Withdraw a request and queue it again at its former position: a shared rate limit has no room yet.
+    def requeue_request(self, reserve_step: ReserveThenTry, unsent: Attempt) -> None:
+        """Withdraw a request that a shared rate limit does not permit now, and queue it again at its old position."""
+        self.withdraw_request(reserve_step.step, unsent)
+        self._left.insert(reserve_step.place, reserve_step.pending._replace(on_loan=False))
 
-        ``unsent`` is the record of the request, marked as withdrawn.
-        """
-        self.withdraw(reserve.step, unsent)
-        self._left.insert(reserve.place, reserve.pending._replace(on_loan=False))
-
-    def withdraw(self, step: Try, unsent: Attempt) -> None:
-        """Take back ``step``, which will not be sent: observers release what they reserved for it.
+    def withdraw_request(self, step: Try, unsent: Attempt) -> None:
+        """Withdraw ``step``, which will not be sent, and release what observers reserved for it.
 
         ``unsent`` is the record of the request, marked as withdrawn.
         """
         self._note(step, unsent, ClassifiedFailure(FailureCategory.CANCELLED))
-        self._sent[:] = [one for one in self._sent if one is not step]
+        self._sent[:] = [sent for sent in self._sent if sent is not step]
 
     def switch_to_cheaper_profile(
-        self, lower: Route, observers: ObserverList, marks: tuple[BudgetRemark, ...]
+        self, cheaper_route: Route, observers: ObserverList, remarks: tuple[BudgetRemark, ...]
     ) -> None:
-        """Continue the call with the candidates of ``lower``, its route in the next cheaper profile.
+        """Continue the call with the candidates of ``cheaper_route``, its route in the next cheaper profile.
 
-        Args:
-            lower: The route in the cheaper profile.
-            observers: The observers for the candidates of both profiles.
-            marks: Remarks about budgets for the call's receipt.
+        ``observers`` observe the candidates of both routes. ``remarks`` are remarks about budgets for the
+        receipt.
         """
         self.observers = observers
-        self.route = self.route._replace(skipped=(*self.route.skipped, *lower.skipped))
-        self._marks += marks
+        self.route = self.route._replace(skipped=(*self.route.skipped, *cheaper_route.skipped))
+        self._marks += remarks
         self._left, self._spare = (
-            [PendingRequest(replace(one, is_lowered=True)) for one in found]
-            for found in (lower.candidates, lower.resting)
+            [PendingRequest(replace(candidate, is_lowered=True)) for candidate in found]
+            for found in (cheaper_route.candidates, cheaper_route.resting)
         )
 
     # What came of it -----------------------------------------------------------------------------------------------
@@ -398,13 +392,10 @@ class Dispatch:
         degraded = candidate is not route.preferred and route.is_degraded(candidate)
         return self._receipt(attempt, candidate.profile, degraded=degraded)
 
-    def receipt_for_rejected(self, attempt: Attempt) -> Receipt:
-        """Build the receipt for a rejected answer that is returned because no answer passed its tests.
-
-        ``attempt`` is the record of the attempt that gave this answer.
-        """
+    def make_rejected_answer_receipt(self, attempt: Attempt) -> Receipt:
+        """Build the receipt for the rejected answer of ``attempt``, returned because no answer passed its tests."""
         asked = (step.candidate for step in self._sent)
-        served_by = next(one for one in asked if outcome_errors.is_attempt_on(attempt, one))
+        served_by = next(candidate for candidate in asked if outcome_errors.is_attempt_on(attempt, candidate))
         return self._receipt(attempt, served_by.profile, degraded=True)
 
     def _receipt(self, answered: Attempt, profile: str, *, degraded: bool) -> Receipt:
@@ -424,14 +415,14 @@ class Dispatch:
     def record_failure(
         self, step: Try, attempt: Attempt, failure: ClassifiedFailure, *, partial: str | None = None
     ) -> LLMError | None:
-        """Record that ``step`` failed, and decide whether the call goes on.
+        """Record that ``step`` failed, and decide whether the call continues.
 
         Args:
             step: The request.
             attempt: The record of the request.
             failure: Why the request failed.
-            partial: The text of a stream that the caller has already received; None if there is none. With such
-                text the call ends, because a retry would repeat it.
+            partial: The text of a stream that the caller has received; None if there is none. Any such text ends
+                the call, because a retry would repeat it.
 
         Returns:
             The error that ends the call; None if another request may be tried, or is in flight.
@@ -443,7 +434,7 @@ class Dispatch:
             vars(self)["_context"] = self._context._replace(tokens=tokens)
         self._retry.record_failure(step.candidate, failure)
         delay = None if partial is not None else self._retry.retry_delay(step, failure, self._left_for(step))
-        is_granted = delay is not None and self._retry.take_retry(step, failure)
+        is_granted = delay is not None and self._retry.spend_retry_budget(step, failure)
         self._retry.start_cooldown(step.candidate, failure, delay if is_granted else None)
         if delay is not None and not is_granted:
             self._put_off(step, delay)
@@ -464,7 +455,7 @@ class Dispatch:
             self._left = self._spare = []
         return None if self._left or self._spare else self._final_error(step, failure, is_last=may_move_on)
 
-    def ends_call(self, step: Try, failure: ClassifiedFailure) -> bool:
+    def is_final_failure(self, step: Try, failure: ClassifiedFailure) -> bool:
         """Whether ``failure`` of ``step`` ends the whole call, even if another request is in flight."""
         is_over = POLICY[failure.category].again == "no" and not step.hedge
         return is_over and not self._retry.may_try_other_endpoints(step, failure, self.attempts)
@@ -484,7 +475,7 @@ class Dispatch:
         if step.probe and why is not None and why.can_probe_early:
             return
         again = PendingRequest(candidate, not_before, step.repair, is_retry=True, on_loan=True)
-        self._wait.record_loaned_retry(again, why, now)
+        self._wait.record_borrowed_retry(again, why, now)
         self._spare = [*self._spare, again]
 
     def _note(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
@@ -499,10 +490,7 @@ class Dispatch:
         self.late.pop(step.number, None)
 
     def release_after_interruption(self) -> None:
-        """Release all reservations and queue positions of the call, after an exception from outside interrupted it.
-
-        Such an exception is, for example, ``KeyboardInterrupt`` or a worker's timeout.
-        """
+        """Release the call's reservations and queue position, after an exception such as ``KeyboardInterrupt``."""
         self.leave_rate_limit_queue()
         for number, (step, attempt) in self._open.items():
             late = self.late.pop(number, None)
@@ -516,21 +504,18 @@ class Dispatch:
 
     def _left_for(self, step: Try) -> RetryAllowance:
         candidate = step.candidate
-        ends_at = self._shares[candidate.circuit] if self._left else self._ends_at
-        unasked = sum(not one.is_retry for one in self._spare)
+        ends_at = self._shares[candidate.endpoint_circuit] if self._left else self._ends_at
+        unasked = sum(not pending.is_retry for pending in self._spare)
         requests = self._requests_left - len(self._left) - unasked
         return RetryAllowance(requests, self._clock(), ends_at, len(self._beside(candidate)))
 
     def _final_error(self, step: Try, failure: ClassifiedFailure, *, is_last: bool) -> LLMError:
-        """The error that ends the call.
+        """The error that ends the call after ``failure`` of ``step``.
 
-        Args:
-            step: The last request.
-            failure: The failure of the request.
-            is_last: Whether nothing is left to try; if False, this failure forbids to try the rest.
+        ``is_last``: nothing is left to try. If False, this failure forbids trying the remaining endpoints.
         """
         tried = {(attempt.endpoint, attempt.account, attempt.key_owner) for attempt in self.attempts}
-        hint = self._retry.soonest_retry_after
+        hint = self._retry.shortest_retry_after_s
         if is_last and len(tried) > 1:
             return outcome_errors.all_attempts_failed_error(self.route, self.attempts, hint)
         route = self.route if is_last else self.route._replace(skipped=())

@@ -35,21 +35,20 @@ class BackgroundLoop:
         finalize(self, _end, loop, stop, thread, os.getpid())
 
     @property
-    def is_current_thread(self) -> bool:
-        """Whether the caller runs on the loop's own thread, which must not wait for the loop."""
+    def runs_in_current_thread(self) -> bool:
+        """Whether the current thread is the loop's own thread, which must not wait for the loop."""
         return threading.current_thread() is self._thread
 
     def run(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Run the coroutine ``work`` on the loop, and block this thread until it has returned its result.
+        """Run the coroutine ``work`` on the loop, and block this thread until it has ended.
 
-        ``work`` runs in a copy of the caller's context. An exception raised into the waiting thread cancels it.
+        ``work`` gets a copy of the caller's context. It is cancelled if an exception interrupts the wait.
 
         Returns:
-            The result. None on the loop's own thread, where ``work`` is only started, for example to finalise an
-            abandoned stream.
+            The result. On the loop's own thread ``work`` is only started, and None is returned.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        if self.is_current_thread:
+        if self.runs_in_current_thread:
             return None
         try:
             return future.result()
@@ -60,10 +59,10 @@ class BackgroundLoop:
             del future, work  # an error would hold this frame, and this frame the error
 
 
-class LoopThread(ForkSafe):
-    """Starts and keeps the one background event loop that all hedged synchronous calls of a `Patchbay` share.
+class SharedBackgroundLoop(ForkSafe):
+    """The background event loop that all hedged synchronous calls of a `Patchbay` share.
 
-    The loop is started when the first call needs it. Its connections are closed with it.
+    It is started for the first such call. Its connections are closed when it ends.
     """
 
     @override
@@ -72,14 +71,14 @@ class LoopThread(ForkSafe):
         self._running: BackgroundLoop | None = None
 
     def get_loop(self) -> BackgroundLoop:
-        """Return the loop, started if needed. It runs at least as long as the caller holds the returned object."""
+        """Return the loop; start it if needed. It runs at least as long as the caller holds the returned object."""
         with self._lock:
             if self._running is None:
                 self._running = self._started()
             return self._running
 
     def close(self) -> None:
-        """Release the loop: it ends as soon as no call uses it. A later call starts a new loop."""
+        """Let the loop end as soon as no call uses it. A later call starts a new loop."""
         with self._lock:
             running, self._running = self._running, None
         del running  # outside the lock: its end may be waited for

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..errors import LLMError
     from ..failures import ClassifiedFailure
     from ..receipt import Attempt
-    from ..routing.route import BudgetShortfall, Candidate, Rejection, Route
+    from ..routing.route import BudgetShortfall, Candidate, CandidateRejection, Route
     from ..state.health import UnavailableReason
 
 P = ParamSpec("P")
@@ -54,8 +54,8 @@ def _names_the_call(
 
 
 @_names_the_call
-def refusal_error(route: Route) -> LLMError:
-    """Build the error for a call that cannot be sent, because no endpoint of ``route`` may serve it now."""
+def no_endpoint_error(route: Route) -> LLMError:
+    """Build the error for a call that is not sent, because no endpoint of ``route`` may serve it now."""
     name = route.feature.name
     keyless = [
         skip for skip in route.skipped if skip.code in {RejectionCode.NO_KEY, RejectionCode.NOT_YOUR_KEY}
@@ -65,7 +65,7 @@ def refusal_error(route: Route) -> LLMError:
     for skip in route.skipped:
         if skip.code is RejectionCode.ADDRESS:
             return OwnEndpointError(f"Your own endpoint was not asked: {skip.reason}.", feature=name)
-    reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in route.skipped))
+    reasons = "; ".join(dict.fromkeys(f"{skip.display_name}: {skip.reason}" for skip in route.skipped))
     overruns = [skip.over for skip in route.skipped if skip.over is not None]
     rests = [skip.rest for skip in route.skipped if skip.rest is not None and isfinite(skip.rest.seconds)]
     if overruns and not rests:
@@ -83,13 +83,19 @@ def refusal_error(route: Route) -> LLMError:
 def over_budget_error(feature: str, overruns: Sequence[BudgetShortfall]) -> LLMError:
     """Build the error for a call that is not sent because budgets have not enough left, or cannot be read.
 
-    It names the budget that is available again soonest. It states no amounts.
+    It names the budget that becomes available first, without amounts.
     """
     away = next((over for over in overruns if over.is_away), None)
     if away is not None:
         text = f"{feature!r} was not called: nobody can say now what is left of the budget {away.budget!r}."
         return BudgetUnavailableError(text, feature=feature)
-    over = min(overruns, key=lambda one: (not one.is_held, inf if one.seconds is None else one.seconds))
+    over = min(
+        overruns,
+        key=lambda shortfall: (
+            not shortfall.is_held,
+            inf if shortfall.seconds is None else shortfall.seconds,
+        ),
+    )
     whose = "key owner" if over.per == "owner" else over.per
     text = f"The budget {over.budget!r} of this {whose} has not enough left for {feature!r}"
     if over.is_held:
@@ -105,7 +111,7 @@ def over_budget_error(feature: str, overruns: Sequence[BudgetShortfall]) -> LLME
     return error
 
 
-def _missing_key(route: Route, skips: list[Rejection]) -> str:
+def _missing_key(route: Route, skips: list[CandidateRejection]) -> str:
     providers = ", ".join(dict.fromkeys(skip.endpoint.provider.name for skip in skips))
     if route.policy == "byok_only":
         return (
@@ -120,19 +126,25 @@ def _missing_key(route: Route, skips: list[Rejection]) -> str:
 @_names_the_call
 def deadline_error(route: Route, attempts: Sequence[Attempt]) -> LLMError:
     """Build the error for a call whose deadline has passed."""
-    name, seconds = route.feature.name, route.deadline
+    name, seconds = route.feature.name, route.deadline_seconds
     text = f"{name!r} was not answered within its deadline of {seconds:g} s."
     return CallTimeoutError(text, feature=name, attempts=attempts)
 
 
-def refresh_skip_reasons(route: Route, found: Sequence[tuple[Candidate, UnavailableReason | None]]) -> Route:
+def refresh_skip_reasons(
+    route: Route, availability: Sequence[tuple[Candidate, UnavailableReason | None]]
+) -> Route:
     """Return ``route`` with the current reasons why endpoints are unavailable, for the text of an error.
 
-    ``found`` has endpoints, each with its current reason; None for an available endpoint.
+    ``availability`` has pairs of an endpoint and its current reason; the reason is None if it is available.
     """
-    skips = tuple(make_unavailable_rejection(candidate, why) for candidate, why in found if why is not None)
-    looked_at = [candidate.circuit for candidate, _ in found]
-    lasting = tuple(one for one in route.skipped if one.candidate.circuit not in looked_at)
+    skips = tuple(
+        make_unavailable_rejection(candidate, why) for candidate, why in availability if why is not None
+    )
+    looked_at = [candidate.endpoint_circuit for candidate, _ in availability]
+    lasting = tuple(
+        rejection for rejection in route.skipped if rejection.candidate.endpoint_circuit not in looked_at
+    )
     return route._replace(skipped=lasting + skips)
 
 
@@ -155,7 +167,7 @@ def attempt_failed_error(
     attempts: Sequence[Attempt],
     candidate: Candidate,
     failure: ClassifiedFailure,
-    hint: float | None,
+    retry_after_s: float | None,
 ) -> LLMError:
     """Build the error for a call that ended with ``failure`` of the endpoint ``candidate``.
 
@@ -164,8 +176,7 @@ def attempt_failed_error(
         attempts: All attempts of the call.
         candidate: The endpoint of the last attempt.
         failure: The failure of the last attempt.
-        hint: The error's ``retry_after``: seconds until an endpoint may be tried again; None if no provider
-            said so.
+        retry_after_s: Seconds after which providers permit a retry; None if none of them said so.
     """
     name = route.feature.name
     if failure.error is not None:
@@ -176,22 +187,24 @@ def attempt_failed_error(
     policy = POLICY[failure.category]
     count = sum(is_attempt_on(attempt, candidate) for attempt in attempts)
     times = f" (asked {count} times)" if count > 1 else ""
-    text = f"{candidate.name} {policy.sentence}{times}.{_unasked(route, attempts)}"
-    return policy.error(text, feature=name, attempts=attempts, retry_after=hint)
+    text = f"{candidate.display_name} {policy.sentence}{times}.{_unasked(route, attempts)}"
+    return policy.error(text, feature=name, attempts=attempts, retry_after=retry_after_s)
 
 
 @_names_the_call
-def all_attempts_failed_error(route: Route, attempts: Sequence[Attempt], hint: float | None) -> LLMError:
+def all_attempts_failed_error(
+    route: Route, attempts: Sequence[Attempt], retry_after_s: float | None
+) -> LLMError:
     """Build the error for a call that tried several endpoints, all of which failed.
 
-    ``hint`` is the error's ``retry_after``, in seconds.
+    ``retry_after_s``: seconds after which providers permit a retry; None if none of them said so.
     """
     name = route.feature.name
     tried = "; ".join(
         f"{endpoint_label(attempt.endpoint, attempt.account)}: {_outcome(attempt)}" for attempt in attempts
     )
     text = f"Every endpoint of {name!r} failed. {tried}.{_unasked(route, attempts)}"
-    error = AllAttemptsFailedError(text, feature=name, attempts=attempts, retry_after=hint)
+    error = AllAttemptsFailedError(text, feature=name, attempts=attempts, retry_after=retry_after_s)
     error.retryable = error.is_retryable = any(
         POLICY[attempt.category].error.retryable for attempt in attempts if attempt.category
     )
@@ -200,7 +213,7 @@ def all_attempts_failed_error(route: Route, attempts: Sequence[Attempt], hint: f
 
 @_names_the_call
 def selector_stopped_error(route: Route, attempts: Sequence[Attempt], selector: str, reason: str) -> LLMError:
-    """Build the error for a call that the application's selector ``selector`` stopped for ``reason``."""
+    """Build the error for a call that the selector named ``selector`` stopped, giving ``reason``."""
     text = f"The selector {selector!r} stopped the call: {reason}"
     error = SelectionStoppedError(text, feature=route.feature.name, attempts=attempts)
     error.reason = reason
@@ -208,12 +221,12 @@ def selector_stopped_error(route: Route, attempts: Sequence[Attempt], selector: 
 
 
 @_names_the_call
-def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, what: str) -> LLMError:
+def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, fault: str) -> LLMError:
     """Build the error for an application's selector that failed or returned something invalid.
 
-    ``what`` says what it did wrong, as the rest of a sentence that begins with the selector's name.
+    ``fault`` completes a sentence that begins with the selector's name, such as "failed with KeyError".
     """
-    text = f"The selector {selector!r} {what}."
+    text = f"The selector {selector!r} {fault}."
     return SelectorError(text, feature=route.feature.name, attempts=attempts)
 
 
@@ -225,16 +238,20 @@ def accept_timeout_error(route: Route) -> LLMError:
 
 def _unasked(route: Route, attempts: Sequence[Attempt]) -> str:
     """Which endpoints were not asked because a budget had no room for them or they were resting, as sentences."""
-    skips = [one for one in route.skipped if one.over is not None or one.rest is not None]
-    unasked = [one for one in skips if not any(is_attempt_on(attempt, one.candidate) for attempt in attempts)]
-    return "".join(f" {one.name} was not asked: {one.reason}." for one in unasked)
+    skips = [
+        rejection for rejection in route.skipped if rejection.over is not None or rejection.rest is not None
+    ]
+    unasked = [
+        skip for skip in skips if not any(is_attempt_on(attempt, skip.candidate) for attempt in attempts)
+    ]
+    return "".join(f" {rejection.display_name} was not asked: {rejection.reason}." for rejection in unasked)
 
 
 def _rejected_key(route: Route, attempts: Sequence[Attempt], candidate: Candidate) -> LLMError:
     provider, by_user = candidate.endpoint.provider.name, candidate.owner == "user"
     whose = f"that you brought for {provider}" if by_user else "of the house"
     error = RejectedCredentialError(
-        f"{candidate.name} refused the key {whose}.", feature=route.feature.name, attempts=attempts
+        f"{candidate.display_name} refused the key {whose}.", feature=route.feature.name, attempts=attempts
     )
     if by_user:
         error.http_status = 403

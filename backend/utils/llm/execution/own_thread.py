@@ -21,7 +21,7 @@ THREAD = "patchbay application"
 
 
 class StillRunningError(Exception):
-    """The function did not return in time. A thread that runs it continues, and the result is dropped."""
+    """The function did not return in time. Its thread, if it has one, continues, and its result is dropped."""
 
 
 class _Outcome(NamedTuple):
@@ -32,9 +32,9 @@ class _Outcome(NamedTuple):
 
 
 def is_async_callable(work: Callable[..., Any]) -> bool:
-    """Whether ``work`` is a coroutine function, also as a ``partial`` or as a ``__call__`` method.
+    """Whether ``work`` is a coroutine function, a ``partial`` of one, or an object with an ``async __call__``.
 
-    A function that returns an awaitable without being a coroutine function is not recognised.
+    Other functions that return an awaitable are not recognised.
     """
     while isinstance(work, partial):
         work = work.func
@@ -42,7 +42,7 @@ def is_async_callable(work: Callable[..., Any]) -> bool:
 
 
 def run_with_timeout(work: Callable[[], T], seconds: float) -> T:
-    """Run ``work`` in a separate daemon thread, in a copy of the caller's context, and return its result.
+    """Run ``work`` in a new daemon thread, with a copy of the caller's context, and return its result.
 
     Raises:
         StillRunningError: ``work`` took longer than ``seconds``.
@@ -59,8 +59,8 @@ async def await_with_timeout(work: Awaitable[T], seconds: float) -> T:
     """Await ``work`` and return its result; cancel it after ``seconds``.
 
     Raises:
-        StillRunningError: ``work`` took longer than ``seconds``. A ``TimeoutError`` that ``work`` itself
-            raises is passed on unchanged.
+        StillRunningError: ``work`` took longer than ``seconds``. A ``TimeoutError`` of ``work`` itself is
+            raised unchanged.
     """
     clock: asyncio.Timeout | None = None
     try:
@@ -73,17 +73,16 @@ async def await_with_timeout(work: Awaitable[T], seconds: float) -> T:
 
 
 async def run_in_daemon_thread(work: Callable[[], T]) -> T:
-    """Run ``work`` in a new daemon thread, and await its result.
+    """Run ``work`` in a new daemon thread, and await its result, which is dropped if the await is cancelled.
 
-    If the awaiting task is cancelled, the result is dropped. The loop's thread pool is not used: ``work``
-    may take long, or may itself need one of the pool's threads.
+    The event loop's thread pool is not used, because ``work`` may take long or need one of its threads.
     """
     result: T = _result(await asyncio.wrap_future(_begun(work)))
     return result
 
 
 async def call_without_blocking(work: Callable[[], Any]) -> Any:
-    """Call ``work`` without blocking the event loop, and return its result, awaited if it is awaitable.
+    """Call ``work`` without blocking the event loop, await its result if it is awaitable, and return it.
 
     A coroutine function runs on the event loop, any other function in a new thread.
     """

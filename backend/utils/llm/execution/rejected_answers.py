@@ -32,13 +32,13 @@ class RejectedAnswers:
         self.repair: list[BaseMessage] = []
         self.best: tuple[AIMessage, Attempt] | None = None
 
-    def add(self, answer: AIMessage | None, fault: BadAnswer, attempt: Attempt) -> None:
-        """Remember a rejected answer and the reason, for `repair` and `best`.
+    def add_answer(self, answer: AIMessage | None, fault: BadAnswer, attempt: Attempt) -> None:
+        """Add a rejected answer, which updates `repair` and `best`.
 
         Args:
-            answer: The answer; None if none was received that can be shown to the model.
-            fault: The reason for the rejection.
-            attempt: The record of the attempt that gave the answer.
+            answer: The rejected answer; None if none was received that can be shown to the model.
+            fault: Why the answer was rejected.
+            attempt: The record of the attempt that got the answer.
         """
         if answer is not None and attempt.score is not None:
             best = self.best[1].score if self.best is not None else None

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class RetryAllowance(NamedTuple):
-    """The number of requests and the time that a call may still use for the endpoint that just failed.
+    """What a call may still spend on the endpoint that just failed.
 
     Attributes:
-        requests: How many requests may still be sent to it, without those kept for other endpoints.
+        requests: How many requests it may still get; those kept for other endpoints are not included.
         now: The current time, in seconds of the monotonic clock.
-        ends_at: When the endpoint's share of the call's deadline ends, in seconds of the monotonic clock.
+        ends_at: When its share of the call's deadline ends, in seconds of the monotonic clock.
         beside: How many endpoints of the same tier were not tried yet.
     """
 
@@ -46,7 +46,7 @@ class RetryPolicy:
         feature: The feature's row of the table.
         health: The state of endpoints, with cooldowns and retry budgets.
         random: Returns a random number from 0 to below 1, for the jitter of waits.
-        sent: All requests of the call so far; the caller appends to the list.
+        sent: All requests of the call so far; the caller appends to this list.
     """
 
     def __init__(
@@ -61,49 +61,43 @@ class RetryPolicy:
         self._hints: dict[Circuit, float | None] = {}
 
     def record_failure(self, candidate: Candidate, failure: ClassifiedFailure) -> None:
-        """Record that a request to ``candidate`` failed. Call it before the other methods: they count its failures."""
-        ended = candidate.circuit, failure.category
+        """Count a failed request to ``candidate``. Call it before the other methods, which use the counts."""
+        ended = candidate.endpoint_circuit, failure.category
         self._ended[ended] = self._ended.get(ended, 0) + 1
-        self._hints[candidate.circuit] = failure.retry_after
+        self._hints[candidate.endpoint_circuit] = failure.retry_after
 
     @property
-    def soonest_retry_after(self) -> float | None:
-        """Seconds until the first of the failed endpoints may be tried again; None if no provider said so.
-
-        It is the shortest of the last ``Retry-After`` of each endpoint.
-        """
+    def shortest_retry_after_s(self) -> float | None:
+        """The shortest of the failed endpoints' last ``Retry-After``, in seconds; None if no provider sent one."""
         return min((seconds for seconds in self._hints.values() if seconds is not None), default=None)
 
     def _count(self, candidate: Candidate) -> int:
         """The number of requests to ``candidate`` so far."""
-        return sum(step.candidate.circuit == candidate.circuit for step in self._sent)
+        return sum(step.candidate.endpoint_circuit == candidate.endpoint_circuit for step in self._sent)
 
     # The same endpoint again ---------------------------------------------------------------------------------------
 
-    def retry_delay(self, step: Try, failure: ClassifiedFailure, left: RetryAllowance) -> float | None:
-        """Return the seconds to wait before ``step`` is retried at the same endpoint; None if it is not retried.
-
-        Call `take_retry` next, because the endpoint's retry budget may be used up.
-        """
+    def retry_delay(self, step: Try, failure: ClassifiedFailure, allowance: RetryAllowance) -> float | None:
+        """Return the seconds after which to retry ``step``, if `spend_retry_budget` permits it; None for no retry."""
         policy, candidate = POLICY[failure.category], step.candidate
         most = candidate.endpoint.attempts or self._feature.attempts
-        if policy.again == "no" or self._count(candidate) >= most or left.requests < 1:
+        if policy.again == "no" or self._count(candidate) >= most or allowance.requests < 1:
             return None
         if policy.again == "repair":
-            return self._repair_delay(candidate, left)
-        if self._ended[candidate.circuit, failure.category] >= policy.tries:
+            return self._repair_delay(candidate, allowance)
+        if self._ended[candidate.endpoint_circuit, failure.category] >= policy.tries:
             return None
         delay = self._backoff(candidate, failure)
         longest = LONGEST_WAIT if failure.retry_after is None else self._feature.wait
-        return delay if delay <= longest and left.has_time_for(delay) and failure.may_retry else None
+        return delay if delay <= longest and allowance.has_time_for(delay) and failure.may_retry else None
 
     def _repair_delay(self, candidate: Candidate, left: RetryAllowance) -> float | None:
         """Seconds before a repair: 0. Each endpoint gets one repair; on a cost ladder only the last, because the next rung is the repair."""
-        if candidate.circuit in self._repaired or not left.has_time_for(0.0):
+        if candidate.endpoint_circuit in self._repaired or not left.has_time_for(0.0):
             return None
         if isinstance(candidate.select, CostLadderStrategy) and left.beside:
             return None
-        self._repaired.add(candidate.circuit)
+        self._repaired.add(candidate.endpoint_circuit)
         return 0.0
 
     def _backoff(self, candidate: Candidate, failure: ClassifiedFailure) -> float:
@@ -112,41 +106,41 @@ class RetryPolicy:
             return 0.0  # most likely a connection that had gone stale
         return backoff_seconds(retry, failure.retry_after, self._random)
 
-    def take_retry(self, step: Try, failure: ClassifiedFailure) -> bool:
-        """Take a retry that `retry_delay` permits from the retry budget.
+    def spend_retry_budget(self, step: Try, failure: ClassifiedFailure) -> bool:
+        """Take a retry of ``step`` from the endpoint's retry budget, and return whether it may be retried now.
 
-        False if there is none, or the breaker is open. A repair request, which tells the model what was wrong
-        with its answer, needs no budget. A call whose first request was the probe of a circuit breaker gets no
-        retry: it tries other endpoints first.
+        False if the budget is used up, the circuit breaker is open, or the request to retry was a probe. A
+        repair request, which asks the model to correct its answer, needs no budget.
         """
         candidate = step.candidate
         if POLICY[failure.category].again == "repair":
             return True
         if step.probe and self._count(candidate) == 1:
             return False
-        why = self._health.find_unavailable_reason(candidate.circuit)
+        why = self._health.find_unavailable_reason(candidate.endpoint_circuit)
         is_open = why is not None and why.kind == "open"
-        return not is_open and self._health.spend_retry(candidate.retry_budget_key)
+        return not is_open and self._health.try_spend_retry(candidate.retry_budget_key)
 
     def borrow_retry(self, candidate: Candidate) -> bool:
-        """Take a retry for ``candidate`` as a last resort, when the retry budget is empty. False if none is lent."""
-        return self._health.spend_retry(candidate.retry_budget_key, last_resort=True)
+        """Take a retry of ``candidate`` as a last resort, if the retry budget is empty. False if none is lent."""
+        return self._health.try_spend_retry(candidate.retry_budget_key, last_resort=True)
 
     def start_cooldown(self, candidate: Candidate, failure: ClassifiedFailure, delay: float | None) -> None:
-        """Start the cooldown of ``candidate`` for all calls, if the kind of ``failure`` causes one.
+        """Start the cooldown of ``candidate`` or of its key for all calls, if this kind of ``failure`` causes one.
 
-        It lasts as long as the provider asked for. If the provider named no time, it lasts ``delay`` seconds,
-        the wait before this call's retry, or for None as long as is usual for this kind of failure.
+        It lasts as long as the provider asked, else ``delay`` seconds, else as long as is usual for the failure.
         """
         policy = POLICY[failure.category]
         if policy.health == "cool endpoint":
             pause = policy.cool_seconds if delay is None else delay
             is_guess = failure.retry_after is None and delay is None
             seconds = failure.retry_after or pause
-            self._health.start_cooldown(candidate.circuit, seconds, failure.category, is_guess=is_guess)
+            self._health.start_cooldown(
+                candidate.endpoint_circuit, seconds, failure.category, is_guess=is_guess
+            )
         elif policy.health == "cool key" and _is_anybodys_business(candidate, failure):
             pause = failure.retry_after or policy.cool_seconds
-            self._health.start_cooldown(candidate.key_circuit, pause, failure.category)
+            self._health.start_cooldown(candidate.credential_circuit, pause, failure.category)
 
     # Another one ---------------------------------------------------------------------------------------------------
 
@@ -170,15 +164,23 @@ class RetryPolicy:
     def drop_hopeless_requests(
         self, pending: list[PendingRequest], step: Try, failure: ClassifiedFailure
     ) -> list[PendingRequest]:
-        """Return ``pending`` without requests that would fail as ``step`` did, such as those with a refused key."""
+        """Return ``pending`` without requests that would fail like ``step``, for example for the same invalid key."""
         used = step.candidate
         match POLICY[failure.category].next_endpoint:
             case "larger window":
-                return [one for one in pending if one.candidate.max_prompt_tokens > used.max_prompt_tokens]
+                return [
+                    request
+                    for request in pending
+                    if request.candidate.max_prompt_tokens > used.max_prompt_tokens
+                ]
             case "the same payer's":
-                return [one for one in pending if one.candidate.owner == used.owner]
+                return [request for request in pending if request.candidate.owner == used.owner]
             case "another key" | "another key, if this one is the house's":
-                return [one for one in pending if one.candidate.key_circuit != used.key_circuit]
+                return [
+                    request
+                    for request in pending
+                    if request.candidate.credential_circuit != used.credential_circuit
+                ]
             case _:
                 return pending
 

@@ -9,16 +9,16 @@ from ..clock import Time
 from ..packages import find_missing_api_packages
 from ..pricing import compute_cost
 from ..providers import ChatClientCache
-from ..receipt import Usage
+from ..receipt import TokenUsage
 from ..state.budget_store import MemoryBudgets
 from ..transport import SigningTransport
-from .loop_thread import LoopThread
+from .loop_thread import SharedBackgroundLoop
 from .observers import ObserverRegistry
 from .observers.ledger import LedgerKeyNames, LedgerObserver
 from .observers.log import HealthLogger
 from .observers.reservations import BudgetReservations
 from .observers.shadow import ShadowThreads
-from .texts import TextKeeper
+from .texts import CallTextRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,17 +41,14 @@ class Runtime:
 
     Args:
         table: The table of features, reloaded when its file changes.
-        live: Finds the address of providers that are known only while they run, by the provider's name.
+        live: For providers whose address is known only while they run: finds the address, by provider name.
         health: The state of endpoints and limits.
-        budgets: The store of budget counters; None for one in this process.
+        budgets: The store of budget counters; None to count in this process.
         time: The clocks; None for the real ones.
-        observer: The application's function that is called after every attempt; its exceptions are only
-            logged.
-        ledger: Receives the record of every attempt; None to keep none.
-        ledger_secret: The key of the hashes under which the ledger shows API keys; None to show only stored
-            keys.
-        texts: Receives the prompts and answers of features whose row has ``keep_text_days``; None to keep
-            none.
+        observer: The application's function that is called after every attempt. Its exceptions are logged.
+        ledger: Gets the record of every attempt; None to store none.
+        ledger_secret: The hash key for the names of API keys in the ledger; None to name only stored keys.
+        texts: Gets the prompts and answers of features whose row has ``keep_text_days``; None to store none.
         selectors: The application's selectors, by their names in the table.
         require_caller: Whether calls without a caller are refused.
     """
@@ -79,13 +76,13 @@ class Runtime:
         key_names = LedgerKeyNames(ledger_secret, lambda: table.snapshot)
         written = None if ledger is None else LedgerObserver(ledger, key_names)
         self.observers = ObserverRegistry(health, observer, self.reservations, written)
-        self.texts = TextKeeper(texts)
+        self.texts = CallTextRecorder(texts)
         self.selectors = dict(selectors or {})
         self.require_caller = require_caller
         self.shadows = ShadowThreads(self.time.random)
         self.transport = SigningTransport(live, self.time.clock)
         self.clients = ChatClientCache(self.transport)
-        self.loop_thread = LoopThread()
+        self.loop_thread = SharedBackgroundLoop()
 
     def warm_up(self) -> None:
         """Import packages and build clients now, so that the first call is as fast as later ones.
@@ -93,13 +90,15 @@ class Runtime:
         A failure is only logged.
         """
         chains, now = self.table.snapshot.chains, self.time.now()
-        endpoints = (one for served in chains.values() for chain in served.values() for one in chain)
+        endpoints = (
+            endpoint for served in chains.values() for chain in served.values() for endpoint in chain
+        )
         try:
             for endpoint in dict.fromkeys(endpoints):
                 if find_missing_api_packages(endpoint.provider.api):  # no call will get there
                     continue
                 self.clients.get_client(endpoint)
-                compute_cost(endpoint, Usage(), now)
+                compute_cost(endpoint, TokenUsage(), now)
             self.transport.pools.warm_up()
         except Exception:
             log.exception("the warm-up was broken off; calls will do the rest themselves")

@@ -21,15 +21,15 @@ def scrub_exception(error: BaseException, outer: BaseException | None = None) ->
         error: The exception, which is changed in place.
         outer: The exception that the caller was already handling; it is left unchanged.
     """
-    for one in _chain(error, outer):
-        if one.__traceback__ is not None:
-            frames = [(frame.f_code, line) for frame, line in walk_tb(one.__traceback__)]
+    for item in _chain(error, outer):
+        if item.__traceback__ is not None:
+            frames = [(frame.f_code, line) for frame, line in walk_tb(item.__traceback__)]
             places = [f"{code.co_filename}:{line} {code.co_name}" for code, line in frames[-MOST_PLACES:]]
-            one.__traceback__ = None
-            one.add_note("\n".join(["Raised in", *places]))
+            item.__traceback__ = None
+            item.add_note("\n".join(["Raised in", *places]))
 
 
-def erase_exception(error: BaseException) -> None:
+def clear_exception_details(error: BaseException) -> None:
     """Clear the arguments, attributes, traceback and causes of ``error``, which may quote a model's answer."""
     error.args = ()
     vars(error).clear()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LLMError
 from .awaiting import reject_awaitable
-from .custom_selection import CustomDispatch
+from .custom_selection import SelectorDispatch
 from .own_thread import StillRunningError, await_with_timeout, call_without_blocking, run_with_timeout
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ _ASYNC_SELECTOR = "the selector is asynchronous: it works with ainvoke and astre
 
 async def ask_selector(
     dispatch: Dispatch,
-    asked: AskSelector,
+    ask_step: AskSelector,
     selectors: Mapping[str, Selector],
     messages: Sequence[BaseMessage],
     *,
     is_sync: bool,
 ) -> Try | ReserveThenTry | Wait:
-    """Call the application's selector, and turn its result into the next step of the call.
+    """Call the application's selector, and turn its choice into the next step of the call.
 
     Args:
         dispatch: The attempt loop of the call.
-        asked: The step that names the selector and holds its input.
+        ask_step: The step with the selector's name and input.
         selectors: The application's selectors, by name.
         messages: The messages of the call.
         is_sync: Whether the call is synchronous, so that the selector must not be asynchronous.
@@ -43,10 +43,10 @@ async def ask_selector(
     Raises:
         LLMError: The selector stopped the call, failed, returned something invalid, or took too long.
     """
-    assert isinstance(dispatch, CustomDispatch)  # noqa: S101 - no other asks
-    choosing = replace(asked.choosing, messages=tuple(messages))
+    assert isinstance(dispatch, SelectorDispatch)  # noqa: S101 - no other asks
+    choosing = replace(ask_step.choosing, messages=tuple(messages))
     try:
-        ask = partial(selectors[asked.selector], choosing)
+        ask = partial(selectors[ask_step.selector], choosing)
         if is_sync:
             choice = reject_awaitable(run_with_timeout(ask, choosing.seconds_left), _ASYNC_SELECTOR)
         else:
@@ -55,7 +55,9 @@ async def ask_selector(
         raise
     except StillRunningError:
         what = "did not answer within the call's deadline"
-        raise dispatch.selector_error(asked.selector, what) from None
+        raise dispatch.make_selector_error(ask_step.selector, what) from None
     except Exception as error:
-        raise dispatch.selector_error(asked.selector, f"failed with {type(error).__name__}") from error
-    return dispatch.apply_choice(asked, choice)
+        raise dispatch.make_selector_error(
+            ask_step.selector, f"failed with {type(error).__name__}"
+        ) from error
+    return dispatch.apply_choice(ask_step, choice)

@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from ..errors import LLMError
 from ..failures import is_control_flow
-from ..interruptions import is_raised_from_outside
+from ..interruptions import is_external_interruption
 from ..model_config import OWN
 from .observers import ObserverList
 
@@ -66,7 +66,14 @@ _FAILED: Final = "a span failed; the call goes on"
 
 
 class OtelInstruments(NamedTuple):
-    """The OpenTelemetry tracer that makes the spans, and the histograms of durations and tokens."""
+    """The OpenTelemetry instruments of Patchbay.
+
+    Attributes:
+        tracer: Makes the spans.
+        duration: The durations of attempts, in seconds.
+        first_chunk: The times to a stream's first content, in seconds.
+        tokens: The input and output tokens of attempts.
+    """
 
     tracer: Tracer
     duration: Histogram
@@ -103,8 +110,7 @@ def _instruments(tracers: TracerProvider, meters: MeterProvider) -> OtelInstrume
 class CallSpan:
     """The OpenTelemetry span of one call, as a context manager.
 
-    It is the current span within the ``with`` block, except for a stream, which yields to the caller's own
-    code.
+    Within the ``with`` block it is the current span. Not so for a stream, which yields to the caller's code.
 
     Args:
         dispatch: The attempt loop of the call. Its attempts become child spans from now on.
@@ -134,7 +140,7 @@ class CallSpan:
             if not route.needs.streams:
                 self._token = contexts.attach(self.context)
         except Exception as error:
-            if is_raised_from_outside(error):
+            if is_external_interruption(error):
                 self.__exit__(type(error), error, None)
                 raise
             log.exception(_FAILED)
@@ -151,7 +157,7 @@ class CallSpan:
                 _fail(self._span, error)
             self._span.end(_nanoseconds(self._now()))
         except Exception as fault:
-            if is_raised_from_outside(fault):
+            if is_external_interruption(fault):
                 raise
             log.exception(_FAILED)
 
@@ -168,9 +174,7 @@ class CallSpan:
 
 
 class TracedObservers(ObserverList):
-    """The observers of a call.
-
-    They are called within the OpenTelemetry span of the attempt, which is then current.
+    """The observers of a call, called within the OpenTelemetry span of the attempt.
 
     Attributes:
         answered: The request that got a good answer; None while there is none.
@@ -210,7 +214,7 @@ class TracedObservers(ObserverList):
                 start_time=_nanoseconds(attempt.started),
             )
         except Exception as error:
-            if is_raised_from_outside(error):
+            if is_external_interruption(error):
                 raise
             log.exception(_FAILED)
             return None
@@ -224,7 +228,7 @@ class TracedObservers(ObserverList):
             span.end(_nanoseconds(attempt.started + attempt.duration))
             self._measure(step, attempt)
         except Exception as error:
-            if is_raised_from_outside(error):
+            if is_external_interruption(error):
                 raise
             log.exception(_FAILED)
 
@@ -246,7 +250,7 @@ class TracedObservers(ObserverList):
             instruments.tokens.record(attempt.usage.output, where | {"gen_ai.token.type": "output"})
 
 
-def record_refusal_span(route: Route, error: LLMError, now: datetime) -> None:
+def record_refused_call_span(route: Route, error: LLMError, now: datetime) -> None:
     """Record the span of a call that failed with ``error`` before any request: no endpoint may serve it."""
     tracer = _instruments(trace.get_tracer_provider(), metrics.get_meter_provider()).tracer
     span = tracer.start_span(_name(route), attributes=_of_call(route), start_time=_nanoseconds(now))

@@ -19,9 +19,9 @@ class PendingRequest(NamedTuple):
     Attributes:
         candidate: The endpoint and key.
         not_before: The earliest time to send it, in seconds of the monotonic clock.
-        repair: Whether the request tells the model what was wrong with its last answer.
+        repair: Whether it tells the model what was wrong with its last answer.
         is_retry: Whether the call has already tried the endpoint.
-        on_loan: Whether the retry budget was empty, so that a retry must be borrowed from it before sending.
+        on_loan: Whether it is a retry that must be borrowed, because the retry budget was empty.
     """
 
     candidate: Candidate
@@ -38,12 +38,11 @@ class Try:
     Attributes:
         candidate: The endpoint and key.
         seconds: The timeout of the request, which leaves time for other endpoints.
-        most_seconds: The timeout after the first content of a stream was returned: no other endpoint can be
-            tried then.
+        most_seconds: The timeout once a stream's first content was returned, because no other endpoint can
+            be tried then.
         route: The route of the call.
-        number: A number that no other request of this process has.
-        lost_at: When the request counts as lost if its end was not reported, in seconds of the monotonic
-            clock.
+        number: The request's number, unique in this process.
+        lost_at: The time, by the monotonic clock, from which the request counts as lost if it has not ended.
         repair: Whether the request tells the model what was wrong with its last answer.
         probe: Whether it is the probe of a circuit breaker, for whose outcome other calls wait.
         hedge: Whether it is a hedge, sent while the first request is in flight.
@@ -64,8 +63,8 @@ class Try:
 class ReserveThenTry:
     """The step "reserve budgets and shared rate limits for the request ``step``, then send it".
 
-    Call `Dispatch.drop_over_budget` if a budget has not enough left, and `Dispatch.requeue` if a rate limit
-    has no room.
+    If a budget has not enough left, call `Dispatch.drop_over_budget`; if a rate limit has not,
+    `Dispatch.requeue_request`.
 
     Attributes:
         step: The request to send after the reservation.
@@ -87,9 +86,9 @@ class Wait:
 
 @dataclass(frozen=True)
 class AskSelector:
-    """The step "ask the application's selector ``selector`` which endpoint to try next".
+    """The step "ask the application's selector named ``selector`` which endpoint to try next".
 
-    Pass the selector's result to `CustomDispatch.apply_choice`. ``choosing`` is the selector's input.
+    ``choosing`` is the selector's input. Pass the selector's result to `SelectorDispatch.apply_choice`.
     """
 
     selector: str

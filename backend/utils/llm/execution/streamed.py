@@ -25,11 +25,11 @@ class StreamedAnswer:
 
     Args:
         request: The request that was sent. Its key is removed from the answer's metadata.
-        most_seconds: The timeout of the attempt after the first content has arrived.
+        most_seconds: The timeout of the attempt once the first content has arrived.
 
     Attributes:
         chunks: All chunks received.
-        handed_on: The number of chunks returned to the caller: 0 before the first content.
+        handed_on: The number of chunks returned to the caller; 0 before the first content.
         first_at: When the first content arrived, in seconds of the monotonic clock; None before.
     """
 
@@ -48,7 +48,7 @@ class StreamedAnswer:
     ) -> Iterator[ChatGenerationChunk]:
         """Yield ``chunks``, but hold them back until the first chunk with content.
 
-        Sets the timeout of each next chunk.
+        It also limits the wait for the first content and for each later chunk, according to the call's options.
         """
         self._ticket.limit_next_wait(self._options.first_chunk_timeout)
         with closing(chunks):
@@ -64,8 +64,8 @@ class StreamedAnswer:
         self._ticket.limit_next_wait(self._options.first_chunk_timeout)
         async with aclosing(chunks):
             async for chunk in chunks:
-                for one in self._take(chunk):
-                    yield one
+                for item in self._take(chunk):
+                    yield item
                 if self.handed_on:
                     self._ticket.limit_next_wait(self._options.chunk_timeout)
 
@@ -90,15 +90,15 @@ class StreamedAnswer:
         return add_ai_message_chunks(self.chunks[0], *self.chunks[1:]) if self.chunks else None
 
     def partial_text(self) -> str | None:
-        """Return the text of the chunks that the caller has received; None if the caller has received none."""
+        """Return the text that the caller has received so far; None if the caller has received nothing."""
         return "".join(chunk.text for chunk in self.chunks[: self.handed_on]) if self.handed_on else None
 
 
 def check_stream_ended(message: AIMessageChunk | None) -> None:
-    """Check that a stream ended properly, and that its merged answer ``message`` is acceptable.
+    """Check that a stream is complete and its answer acceptable.
 
     Args:
-        message: All chunks merged; None if there was no chunk.
+        message: All chunks of the stream, merged; None if there was no chunk.
 
     Raises:
         BadAnswer: The stream broke off before its end, or the answer is not acceptable.

@@ -23,23 +23,23 @@ MOST_CHARACTERS = 200_000
 """The most characters kept of an attempt's prompt, where the latest messages win, and of its answer."""
 
 
-class TextKeeper:
+class CallTextRecorder:
     """Passes prompts and answers to a `TextSink`, for features whose row has ``keep_text_days``.
 
-    An exception of the sink does not affect the call. The first text lost by it is logged.
+    If the sink raises an exception, the call continues and the text is lost. Only the first loss is logged.
 
     Args:
-        sink: The application's sink. None: no text is kept.
+        sink: The application's sink; None to store no texts.
     """
 
     def __init__(self, sink: TextSink | None) -> None:
         self._sink = sink
         self._lost = 0
 
-    def keep(
+    def record_text(
         self, step: Try, attempt: Attempt, messages: Sequence[BaseMessage], answer: AIMessage | None
     ) -> None:
-        """Store prompt and answer of ``attempt``, if its feature has ``keep_text_days`` and the request was sent."""
+        """Store the prompt and the answer of ``attempt``, if its feature has ``keep_text_days`` and it was sent."""
         days = step.route.feature.keep_text_days
         if self._sink is None or days is None or attempt.withdrawn:
             return
@@ -63,9 +63,9 @@ def _text_of(
         feature=route.feature.name,
         user=route.caller.user_id,
         tenant=route.caller.tenant_id,
-        messages=_shortened([[one.type, one.text] for one in messages]),
+        messages=_shortened([[message.type, message.text] for message in messages]),
         answer=None if answer is None else answer.text[:MOST_CHARACTERS],
-        tool_calls=[] if answer is None else [[one["name"], one["args"]] for one in answer.tool_calls],
+        tool_calls=[] if answer is None else [[call["name"], call["args"]] for call in answer.tool_calls],
     )
 
 

@@ -48,28 +48,27 @@ def has_callbacks(config: RunnableConfig | None) -> bool:
 
 
 def has_chain_callbacks(run: Any) -> bool:
-    """Whether any callback of LangChain's ``run`` listens to chain runs.
-
-    If none does, attempts, which are shown as chain runs, need not be reported.
-    """
+    """Whether any callback of LangChain's ``run`` listens to chain runs, as which attempts are reported."""
     return run is not None and any(map(_listens_to_chains, run.inheritable_handlers))
 
 
 def _listens_to_chains(handler: BaseCallbackHandler) -> bool:
     methods = (getattr(handler, name) for name in _OF_CHAINS)
-    return not handler.ignore_chain and any(getattr(one, "__func__", one) not in _IDLE for one in methods)
+    return not handler.ignore_chain and any(
+        getattr(method, "__func__", method) not in _IDLE for method in methods
+    )
 
 
 def trace_attempt(
-    attempt: RunningAttempt, run: Any, kind: type[CallbackManager | AsyncCallbackManager]
+    attempt: RunningAttempt, run: Any, manager_type: type[CallbackManager | AsyncCallbackManager]
 ) -> AbstractAsyncContextManager[RunningAttempt, bool]:
-    """Wrap ``attempt`` so that callbacks see it as a child of LangChain's ``run``.
+    """Wrap ``attempt`` so that LangChain callbacks see it as a child of ``run``.
 
     Returns ``attempt`` itself if no callback listens to chain runs.
     """
     if not has_chain_callbacks(run):
         return attempt
-    return _TracedAttempt(attempt, _manager_below(run, kind))
+    return _TracedAttempt(attempt, _manager_below(run, manager_type))
 
 
 def _manager_below(run: Any, kind: Kind) -> CallbackManager | AsyncCallbackManager:
@@ -137,8 +136,8 @@ class _Harmless:
         return True
 
 
-class RunRecorder(BaseCallbackHandler):
-    """A callback handler that records a stream's LangChain run id, which ``_stream`` is not given."""
+class RunIdRecorder(BaseCallbackHandler):
+    """A LangChain callback handler that records a stream's run id, which ``_stream`` is not given."""
 
     run_inline = True
 
@@ -150,7 +149,7 @@ class RunRecorder(BaseCallbackHandler):
     def on_chat_model_start(self, *_: Any, run_id: UUID, **__: Any) -> None:
         self._run_id = run_id
 
-    def make_callback_manager(self) -> CallbackManager:
+    def make_child_run_manager(self) -> CallbackManager:
         """Make a callback manager whose runs become children of the recorded run."""
         manager = CallbackManager.configure(
             self.config.get("callbacks"),
@@ -161,14 +160,14 @@ class RunRecorder(BaseCallbackHandler):
         return manager
 
 
-def add_run_recorder(config: RunnableConfig | None) -> tuple[RunnableConfig | None, RunRecorder | None]:
-    """Return ``config`` with a `RunRecorder` added, and the recorder.
+def add_run_id_recorder(config: RunnableConfig | None) -> tuple[RunnableConfig | None, RunIdRecorder | None]:
+    """Return a copy of ``config`` with a new `RunIdRecorder` among its callbacks, and this recorder.
 
-    If no callback listens to chain runs, ``config`` is returned unchanged, and None instead of the recorder.
+    If no callback listens to chain runs, return ``config`` itself and None.
     """
     given = ensure_config(config)
-    recorder = RunRecorder(given)
-    if not has_chain_callbacks(recorder.make_callback_manager()):
+    recorder = RunIdRecorder(given)
+    if not has_chain_callbacks(recorder.make_child_run_manager()):
         return config, None
     return merge_configs(given, {"callbacks": [recorder]}), recorder
 

@@ -25,27 +25,31 @@ class WaitPolicy:
         self._gives_up_at = math.inf
         """When the call stops waiting for a retry on loan."""
 
-    def note_first_seen(self, circuit: Circuit, why: UnavailableReason, now: float) -> tuple[float, int]:
-        """Remember when this call first found the endpoint of ``circuit`` unavailable; a later time is ignored.
+    def note_first_unavailable(
+        self, circuit: Circuit, why: UnavailableReason, now: float
+    ) -> tuple[float, int]:
+        """Record when this call first found the endpoint of ``circuit`` unavailable; a later time changes nothing.
 
         Returns:
-            That time, in seconds of the monotonic clock, and how often the circuit breaker had opened by then.
+            The first time, by the monotonic clock, and how often the circuit breaker had opened by then.
         """
         return self._looked.setdefault(circuit, (now, why.openings))
 
-    def record_loaned_retry(self, pending: PendingRequest, why: UnavailableReason | None, now: float) -> None:
-        """Record that the call waits for the retry ``pending``, which it must borrow from an empty retry budget.
+    def record_borrowed_retry(
+        self, pending: PendingRequest, why: UnavailableReason | None, now: float
+    ) -> None:
+        """Record that the call waits for the retry ``pending``, to be borrowed from an empty retry budget.
 
         ``why`` is why the endpoint is unavailable since its last failure; None if it is available.
         """
         if why is not None:
-            self._looked[pending.candidate.circuit] = now, why.openings
+            self._looked[pending.candidate.endpoint_circuit] = now, why.openings
         self._gives_up_at = min(self._gives_up_at, pending.not_before + self._feature.wait)
 
     def seconds_until_check(
         self, pending: PendingRequest, why: UnavailableReason | None, now: float
     ) -> float | None:
-        """Return the seconds after which to check ``pending`` again: 0 for at once, None to stop waiting for it.
+        """Return in how many seconds to check ``pending`` again: 0 for at once, None to stop waiting for it.
 
         ``why`` is why its endpoint is unavailable; None if it is available.
         """
@@ -56,24 +60,23 @@ class WaitPolicy:
         if why is None:
             # It came back between two looks, or the budget may.
             return PROBE_POLL_SECONDS if pending.on_loan else 0.0
-        if why.kind == "probing" or self.is_worth_a_probe(pending, why, now):
+        if why.kind == "probing" or self.should_probe_early(pending, why, now):
             return min(why.seconds, PROBE_POLL_SECONDS)
         return why.min_wait_seconds if can_wait(why, self._feature) else None
 
-    def is_worth_a_probe(self, pending: PendingRequest, why: UnavailableReason, now: float) -> bool:
-        """Whether to probe the endpoint of ``pending`` early.
+    def should_probe_early(self, pending: PendingRequest, why: UnavailableReason, now: float) -> bool:
+        """Whether to probe the endpoint of ``pending`` before the time for which it is unavailable has passed.
 
-        It is probed if no probe has failed since this call first found it unavailable. Fewer than `IN_A_ROW`
-        failed probes are tolerated if the provider answers other calls, or if ``pending`` is on loan: a probe of
-        a provider that fails only sometimes may fail, too.
+        True if no probe has failed since this call first found it unavailable. If the provider answers other
+        calls, or if ``pending`` is on loan, fewer than `IN_A_ROW` failed probes are accepted.
         """
         if not why.can_probe_early:
             return False
         candidate = pending.candidate
-        looked_at, openings = self.note_first_seen(candidate.circuit, why, now)
+        looked_at, openings = self.note_first_unavailable(candidate.endpoint_circuit, why, now)
         if why.openings == openings:
             return True
         has_patience = why.openings - openings < IN_A_ROW and now - looked_at < self._feature.wait
         return has_patience and (
-            pending.on_loan or self._health.has_recent_answer(candidate.retry_budget_key)
+            pending.on_loan or self._health.has_recent_provider_answer(candidate.retry_budget_key)
         )

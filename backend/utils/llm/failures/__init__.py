@@ -10,7 +10,7 @@ from .backoff import LONGEST_WAIT, backoff_seconds
 from .classify import BadAnswer, ClassifiedFailure, ImportsNotReadyError, classify_failure, is_control_flow
 from .finish_reasons import FINISH_REASONS, GOOD, interpret_finish_reason, to_chat_finish_reason
 from .policy import POLICY, FailurePolicy
-from .rows import ROWS, ExampleResponse, FailureRow
+from .rows import ROWS, ExampleResponse, FailureRule
 
 __all__ = [
     "FINISH_REASONS",
@@ -23,7 +23,7 @@ __all__ = [
     "ExampleResponse",
     "FailureCategory",
     "FailurePolicy",
-    "FailureRow",
+    "FailureRule",
     "ImportsNotReadyError",
     "backoff_seconds",
     "classify_failure",

@@ -17,7 +17,7 @@ from ..types import FailureCategory
 from .evidence import collect_evidence
 from .features import find_unsupported_capability
 from .hints import is_retry_allowed, read_retry_after
-from .rows import find_category
+from .rows import find_failure_category
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,7 +54,7 @@ class ClassifiedFailure:
     """A failed attempt, classified.
 
     Attributes:
-        category: The kind of failure, from which everything else follows.
+        category: The kind of failure, which decides what is tried next.
         status: The HTTP status, if an answer came.
         retry_after: Seconds after which the provider asks to send the next request; None without such a
             hint.
@@ -79,7 +79,7 @@ def classify_failure(
     api: Api,
     *,
     now: datetime,
-    outer: BaseException | None = None,
+    handled_exception: BaseException | None = None,
 ) -> ClassifiedFailure:
     """Classify the exception that ended an attempt, mainly by the response that the transport observed.
 
@@ -88,7 +88,7 @@ def classify_failure(
         observed: The transport's observations of request and response.
         api: The API that was called.
         now: The time now, timezone-aware, for retry hints that are dates.
-        outer: The exception that the caller was already handling, which is ignored.
+        handled_exception: The exception that the caller was already handling, which is ignored.
     """
     if is_control_flow(exception):
         return ClassifiedFailure(FailureCategory.CANCELLED, observed.status)
@@ -102,8 +102,8 @@ def classify_failure(
         )
     if isinstance(exception, CredentialNotAllowedError | OwnEndpointError):
         return ClassifiedFailure(_refused(exception, observed), observed.status, error=exception)
-    seen = collect_evidence(exception, observed, api, outer)
-    category = find_category(seen)
+    seen = collect_evidence(exception, observed, api, handled_exception)
+    category = find_failure_category(seen)
     return ClassifiedFailure(
         category,
         seen.status or observed.status,
@@ -116,7 +116,7 @@ def classify_failure(
 
 def _lacking(seen: FailureEvidence) -> str | None:
     """What the endpoint reports as unsupported, in its own words."""
-    return find_unsupported_capability(seen) and find_unsupported_capability(seen.without_echoes())
+    return find_unsupported_capability(seen) and find_unsupported_capability(seen.without_request_echoes())
 
 
 def _refused(refusal: LLMError, observed: ObservedExchange) -> FailureCategory:

@@ -42,7 +42,7 @@ class RequestTexts:
         self._words = self._joined.split()
         self._known = frozenset(self._words)
 
-    def contain_words(self, message: str) -> bool:
+    def has_text_with_words(self, message: str) -> bool:
         """Whether a single text of the request contains all words of ``message``, in a row."""
         words = _words_in(message)
         return self._known.issuperset(words) and f" {' '.join(words)} " in self._joined

@@ -87,7 +87,7 @@ class FailureEvidence:
         codes: Every code that the provider named, in lower case: OpenAI's ``code`` and ``type``, Google's
             ``status``, ``reason`` and ``quotaId``, and those of nested errors.
         sentence: The provider's error message, without quotations, because these may be the caller's words.
-            It is used last, and never shown.
+            It counts less than codes, and is never shown.
         params: The parameters of the request that the error is about, from OpenAI's ``param``.
         raised: The names of all exception classes involved.
         answered: Whether the status and headers of an answer arrived.
@@ -111,14 +111,17 @@ class FailureEvidence:
     )
     """Reads the texts of the request, which few failures need."""
 
-    def without_echoes(self) -> FailureEvidence:
+    def without_request_echoes(self) -> FailureEvidence:
         """Return a copy whose error message lacks the words that repeat texts of the request."""
         own = self.sent_texts().remove_echoes(_BETWEEN.join(_first(self.texts)))
         return replace(self, sentence=_sentence(own.split(_BETWEEN)))
 
 
 def collect_evidence(
-    exception: BaseException, observed: ObservedExchange, api: Api, outer: BaseException | None = None
+    exception: BaseException,
+    observed: ObservedExchange,
+    api: Api,
+    handled_exception: BaseException | None = None,
 ) -> FailureEvidence:
     """Collect the evidence of a failed attempt.
 
@@ -126,9 +129,12 @@ def collect_evidence(
         exception: The exception that ended the attempt.
         observed: The transport's observations of request and response.
         api: The API that was called.
-        outer: The exception that the caller was already handling, which is ignored.
+        handled_exception: The exception that the caller was already handling, which is ignored.
     """
-    links, sent_texts = tuple(_chain(exception, outer)), cache(partial(RequestTexts, observed.body_sent))
+    links, sent_texts = (
+        tuple(_chain(exception, handled_exception)),
+        cache(partial(RequestTexts, observed.body_sent)),
+    )
     layers = _error_layers(observed.error_body, sent_texts) or next(
         filter(None, (_exception_layers(link, sent_texts) for link in links)), []
     )
@@ -199,7 +205,7 @@ def _embedded(text: str) -> str:
 
 def _object(text: str, sent_texts: Callable[[], RequestTexts]) -> Any:
     """The object that ``text`` is, in JSON or as Python's repr; None if it is none, or repeats the request."""
-    if sent_texts().contain_words(text):
+    if sent_texts().has_text_with_words(text):
         return None
     found = _document(text)
     if found is not None or len(text) > _LONGEST_EMBEDDED:

@@ -50,10 +50,7 @@ _ANY_LACK: Final = re.compile(_LACK, re.IGNORECASE)
 
 
 def find_unsupported_capability(evidence: FailureEvidence) -> str | None:
-    """Find the capability or option that an error reports as unsupported, such as ``tools`` or ``seed``.
-
-    None if the error names none, or several.
-    """
+    """Find the one capability or option that an error reports as unsupported; None if it names none or several."""
     if _OF_ONE_REQUEST.search(evidence.sentence):
         return None
     if not (evidence.codes & _CODES or _ANY_LACK.search(evidence.sentence)):

@@ -139,21 +139,23 @@ GOOD = frozenset(word for word, end in FINISH_REASONS.items() if end == FinishRe
 
 
 def interpret_finish_reason(reason: str | None) -> FinishReasonMeaning:
-    """Look up the meaning of a provider's finish reason, in upper or lower case.
+    """Find the meaning of a provider's finish reason, in any case of letters.
 
-    None means that the answer goes on.
+    A ``reason`` of None means that the answer is not finished.
     """
     if reason is None:
         return NOT_ENDED
     word = reason.lower()
     # Google's OpenAI endpoint says two: "function_call_filter: MALFORMED_FUNCTION_CALL".
-    return next((FINISH_REASONS[one] for one in (word, *word.split(": ")) if one in FINISH_REASONS), UNKNOWN)
+    return next(
+        (FINISH_REASONS[item] for item in (word, *word.split(": ")) if item in FINISH_REASONS), UNKNOWN
+    )
 
 
 def to_chat_finish_reason(reason: str | None) -> str | None:
-    """Translate a provider's finish reason into that of Chat Completions.
+    """Translate a provider's finish reason into that of Chat Completions; None while the answer goes on.
 
-    A reason without an equivalent is returned unchanged. The result is None while the answer goes on.
+    A reason without an equivalent is returned unchanged.
     """
     found = interpret_finish_reason(reason)
     return found.name or (None if found.category is None else reason)

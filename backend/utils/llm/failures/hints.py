@@ -52,8 +52,7 @@ def read_retry_after(headers: Mapping[str, str], evidence: FailureEvidence, now:
     Args:
         headers: ``retry-after-ms`` in milliseconds; ``Retry-After`` in seconds, as an HTTP date or like
             ``1m3.2s``; else the reset times of the rate limits that are used up.
-        evidence: Evidence with Google's ``retryDelay``, such as ``28s``, and text such as
-            ``try again in 1m3.2s``.
+        evidence: Google's ``retryDelay``, such as ``28s``, or a message such as ``try again in 1m3.2s``.
         now: The time now, timezone-aware.
     """
     delays = _delays(headers, evidence, now)

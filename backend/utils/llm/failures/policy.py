@@ -37,7 +37,7 @@ Health = Literal["counts", "alive", "cool endpoint", "cool key", "nothing"]
 
 @dataclass(frozen=True)
 class FailurePolicy:
-    """What follows from a failure of one category.
+    """What a call does after a failure of one category.
 
     Attributes:
         again: What may be sent to the same endpoint. ``no``: nothing. ``retry``: the same request after a
@@ -45,7 +45,7 @@ class FailurePolicy:
         tries: The most requests of one call to one endpoint that may fail with this category.
         next_endpoint: Whether, or under which condition, the next endpoint may be tried.
         health: What the failure says about the endpoint. ``counts``: its circuit breaker counts a failure.
-            ``alive``: it works. ``cool endpoint``, ``cool key``: it needs a cooldown, or the key does.
+            ``alive``: it works. ``cool endpoint``: it goes into cooldown. ``cool key``: its key does.
             ``nothing``: nothing.
         error: The error that is raised when nothing is left to try.
         sentence: What the endpoint did, as the end of a sentence that begins with its name.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExampleResponse:
-    """An example of a response that a failure row matches. The tests serve it and check its category.
+    """An example of a response that a failure rule matches. The tests serve it and check its category.
 
     Attributes:
         status: The HTTP status.
@@ -44,10 +44,10 @@ class ExampleResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureRow:
-    """A row of the table of failures: the conditions under which a failure has ``category``.
+class FailureRule:
+    """A rule that classifies failures: the conditions under which a failure has ``category``.
 
-    A condition that is None matches anything.
+    A condition that is None matches anything. The first rule that matches decides.
 
     Attributes:
         api: The API that was called.
@@ -70,7 +70,7 @@ class FailureRow:
     sent: bool | None = None
 
     def may_match(self, api: Api, status: int | None, *, sent: bool, answered: bool) -> bool:
-        """Whether the row can match a failure with these facts, so that its codes and message are worth comparing."""
+        """Whether the rule can match a failure with these facts, so that its other conditions are worth comparing."""
         return (
             (self.api is None or self.api == api)
             and (self.sent is None or self.sent == sent)
@@ -79,9 +79,9 @@ class FailureRow:
         )
 
     def matches(self, evidence: FailureEvidence) -> bool:
-        """Whether the row matches the codes, the message and the exceptions of ``evidence``.
+        """Whether the rule matches the codes, the message and the exceptions of ``evidence``.
 
-        Only valid for a row for which `may_match` is true.
+        Only valid for a rule for which `may_match` is true.
         """
         return (
             (self.code is None or any(map(_pattern(self.code).match, evidence.codes)))
@@ -122,31 +122,31 @@ WHATEVER = OF_THE_REQUEST | {429, 500, 503, 529}
 """Any status, for rows whose message is so clear that it outweighs a contradicting status."""
 
 
-def _code(category: FailureCategory, status: int, code: str) -> FailureRow:
-    return FailureRow(category, _openai(status, code.replace("*", "")), code=code)
+def _code(category: FailureCategory, status: int, code: str) -> FailureRule:
+    return FailureRule(category, _openai(status, code.replace("*", "")), code=code)
 
 
-def _about(category: FailureCategory, status: int, code: str) -> FailureRow:
-    return FailureRow(
+def _about(category: FailureCategory, status: int, code: str) -> FailureRule:
+    return FailureRule(
         category, _openai(status, code.strip("*").replace("*", "_")), code=code, status=OF_THE_REQUEST
     )
 
 
-def _counted(quota: str, code: str) -> FailureRow:
+def _counted(quota: str, code: str) -> FailureRule:
     """A row for a quota by Google's name, which has a count of its own for each model."""
     example = _exceeded(f"GenerateRequestsPer{quota}-FreeTier")
-    return FailureRow(C.MODEL_QUOTA, example, code=code, status=TOO_MANY)
+    return FailureRule(C.MODEL_QUOTA, example, code=code, status=TOO_MANY)
 
 
-def _minimax(category: FailureCategory, code: str) -> FailureRow:
+def _minimax(category: FailureCategory, code: str) -> FailureRule:
     """A row for a code of MiniMax, which comes with status 200; with another status the number may be anybody's."""
     example = ExampleResponse(200, json.dumps({"error": {"message": "", "code": code}}), fault="event")
-    return FailureRow(category, example, "openai", code, status=frozenset({None}))
+    return FailureRule(category, example, "openai", code, status=frozenset({None}))
 
 
-def _but(category: FailureCategory, status: int, code: str, example: str, says: str) -> FailureRow:
+def _but(category: FailureCategory, status: int, code: str, example: str, says: str) -> FailureRule:
     """A row for a code whose meaning these words in the message reverse."""
-    return FailureRow(category, _openai(status, code, example), code=code, says=says)
+    return FailureRule(category, _openai(status, code, example), code=code, says=says)
 
 
 CODES = (
@@ -250,23 +250,23 @@ CODES = (
     _about(C.SERVER, 424, "Model*ErrorException"),  # Bedrock
     _counted("DayPerProjectPerModel", "*PerDay*PerModel*"),
     _counted("ModelPerDay", "*PerModel*PerDay*"),
-    FailureRow(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProject"), code="*PerDay*"),
-    FailureRow(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), code="*PerMinute*"),
+    FailureRule(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProject"), code="*PerDay*"),
+    FailureRule(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), code="*PerMinute*"),
 )
 """The rows for providers' codes, without ambiguous ones such as ``permission_denied`` (a key's or content's fault)."""
 
 
-def _prose(category: FailureCategory, example: ExampleResponse, says: str) -> FailureRow:
-    return FailureRow(category, example, status=BAD_REQUEST, says=says)
+def _prose(category: FailureCategory, example: ExampleResponse, says: str) -> FailureRule:
+    return FailureRule(category, example, status=BAD_REQUEST, says=says)
 
 
-def _wording(category: FailureCategory, status: int, example: str, says: str) -> FailureRow:
+def _wording(category: FailureCategory, status: int, example: str, says: str) -> FailureRule:
     """A row for any answer with these words in its message."""
-    return FailureRow(category, _openai(status, None, example), status=OF_THE_REQUEST, says=says)
+    return FailureRule(category, _openai(status, None, example), status=OF_THE_REQUEST, says=says)
 
 
-def _plain(category: FailureCategory, status: int, example: str, says: str) -> FailureRow:
-    return FailureRow(category, _openai(status, None, example), status=WHATEVER, says=says)
+def _plain(category: FailureCategory, status: int, example: str, says: str) -> FailureRule:
+    return FailureRule(category, _openai(status, None, example), status=WHATEVER, says=says)
 
 
 OUTPUT = (
@@ -310,7 +310,7 @@ CONTEXT = (
         "(超出|超过|超過|超长|过长|過長).{0,20}(长度|長度|上下文|token)|(长度|長度|上下文|输入|輸入|prompt|token).{0,20}(超出|超过|超過|超长|过长|過長)"
         "|(コンテキスト|トークン|入力|プロンプト).{0,20}(超え|超過|長すぎ|上限)",
     ),
-    FailureRow(
+    FailureRule(
         C.CONTEXT,
         _openai(500, None, "Context size has been exceeded."),
         status=frozenset({500}),
@@ -357,9 +357,9 @@ MALFORMED = (
 """Errors about requests that no endpoint would take: broken JSON, missing fields, wrong types, empty input."""
 
 
-def _in_a_stream(category: FailureCategory, example: str, says: str) -> FailureRow:
+def _in_a_stream(category: FailureCategory, example: str, says: str) -> FailureRule:
     error = {"error": {"message": example}}
-    return FailureRow(
+    return FailureRule(
         category,
         ExampleResponse(200, json.dumps(error), fault="event"),
         "openai",
@@ -393,7 +393,7 @@ BUSY = (
 """Errors about a model that is temporarily not available."""
 
 MODEL_PURSES = (
-    FailureRow(
+    FailureRule(
         C.MODEL_QUOTA,
         _openai(429, None, "Quota exceeded for metric: free_tier_requests, limit: 0, model: some-model"),
         status=frozenset({429, None}),
@@ -403,7 +403,7 @@ MODEL_PURSES = (
         r"|too many tokens per day, please wait"  # Bedrock
         r"|(tokens|requests) per day limit exceeded",  # Cerebras
     ),
-    FailureRow(
+    FailureRule(
         C.MODEL_QUOTA,
         _openai(403, None, "The free tier of the model has been exhausted."),
         status=frozenset({403, None}),
@@ -438,7 +438,7 @@ EMPTY_PURSES = (
 """Errors about used-up credit, which come before all other messages."""
 
 CLOSED = (
-    FailureRow(
+    FailureRule(
         C.CREDENTIAL,
         _openai(401, None, "Authentication Error: the token passed cannot be found."),
         status=frozenset({401}),
@@ -452,7 +452,7 @@ CLOSED = (
         r"\b(disabled|suspended|deactivated|terminated|banned|revoked|locked|denied access|leaked)\b"
         r"|\baccount (is )?(currently )?(inactive|not active|does not exist)",
     ),
-    FailureRow(
+    FailureRule(
         C.CREDENTIAL,
         _openai(403, "403", "Access denied due to Virtual Network/Firewall rules."),
         status=frozenset({403}),
@@ -628,14 +628,14 @@ MODELS = (
         r"\bagreed? to\b.{0,40}\b(terms|licen[cs]e)|\bmodel (name )?(is )?(invalid|disabled|closed)\b"
         r"|allowed to (use|access) (this |the )?(publisher )?model",
     ),
-    FailureRow(
+    FailureRule(
         C.MODEL_NOT_FOUND,
         _openai(404, None, "This model version has reached the end of its life."),
         status=frozenset({404}),
         says=r"this model version has reached the end of its life|this model is marked by provider as legacy",  # Bedrock
     ),
-    FailureRow(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
-    FailureRow(
+    FailureRule(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
+    FailureRule(
         C.MODEL_NOT_FOUND,
         _openai(503, None, "No available channel for model m under group default (distributor)"),
         says=r"no available channels? for model",  # the same gateway's, One API and its kin
@@ -739,7 +739,7 @@ KEYS = (
         "(密钥|密鑰|令牌|api ?key|鉴权|身份验证|身份驗證|认证).{0,10}(无效|無效|错误|不正确|失效|过期|失败|不存在|封禁|禁用|停用)"
         "|(无效|無效|错误|未提供|缺少).{0,4}(密钥|密鑰|令牌|api ?key)|(apiキー|認証).{0,12}(無効|不正|失敗|エラー|期限|正しく)",
     ),
-    FailureRow(
+    FailureRule(
         C.CREDENTIAL,
         _openai(
             403, None, "You have insufficient permissions for this operation. Missing scopes: model.request."
@@ -749,14 +749,14 @@ KEYS = (
         r"|scope requirement|permission denied on resource|permission to use the specified|permission[^.]{0,40}\bkey\b"
         r"|verify your (phone|identity|email|account)|not a member of",
     ),
-    FailureRow(
+    FailureRule(
         C.CREDENTIAL,
         _openai(403, None, "The user is not authorized to perform this action."),
         status=frozenset({403, None}),
         says=r"\bnot authori[sz]ed|unauthori[sz]ed|authori[sz]ation failed|authenticat|credentials|unregistered callers|identity"
         r"|access to [^.]{1,40} is denied",
     ),
-    FailureRow(
+    FailureRule(
         C.CREDENTIAL,
         _openai(403, None, "Your organization does not have access to the API."),
         status=frozenset({403, None}),
@@ -775,7 +775,7 @@ CONTRADICTED = (
         "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/...",
         r"\bjinja|roles must alternate|chat template|(image|audio|video) input is not supported",
     ),
-    FailureRow(
+    FailureRule(
         C.UNSUPPORTED,
         _openai(429, None, "Extra usage is required for long context requests."),
         status=TOO_MANY,
@@ -785,7 +785,7 @@ CONTRADICTED = (
 """Errors about what this endpoint cannot do, with any status: that of llama.cpp is 500."""
 
 LACKS = (
-    FailureRow(
+    FailureRule(
         C.UNSUPPORTED,
         _google(400, "INVALID_ARGUMENT", "Audio input is not enabled for models/some-model."),
         status=OF_THE_REQUEST - {401},
@@ -817,9 +817,9 @@ PROSE = (
 """The rows for providers that send only a message, or a code without meaning. Rows about the request come first."""
 
 
-def _status(category: FailureCategory, *statuses: int) -> tuple[FailureRow, ...]:
+def _status(category: FailureCategory, *statuses: int) -> tuple[FailureRule, ...]:
     return tuple(
-        FailureRow(category, ExampleResponse(status), status=frozenset({status})) for status in statuses
+        FailureRule(category, ExampleResponse(status), status=frozenset({status})) for status in statuses
     )
 
 
@@ -832,24 +832,24 @@ STATUSES = (
     *_status(C.SERVER, 409, 425, 498, 499),
     *_status(C.CONTEXT, 413),
     *_status(C.RATE_LIMIT, 429),
-    FailureRow(C.SERVER, ExampleResponse(503, "<html>overloaded</html>"), status=range(500, 600)),
-    FailureRow(
+    FailureRule(C.SERVER, ExampleResponse(503, "<html>overloaded</html>"), status=range(500, 600)),
+    FailureRule(
         C.UNSUPPORTED, ExampleResponse(400), status=range(400, 500)
     ),  # most likely, only this endpoint says so
-    FailureRow(
+    FailureRule(
         C.MODEL_NOT_FOUND, ExampleResponse(307), status=range(300, 400)
     ),  # never followed: it may lead anywhere
 )
 """The rows that go by the HTTP status."""
 
 
-def _event(code: str, category: FailureCategory = C.SERVER, api: Api = "openai") -> FailureRow:
+def _event(code: str, category: FailureCategory = C.SERVER, api: Api = "openai") -> FailureRule:
     error = {"error": {"message": "", "type": code, "code": code}}
-    return FailureRow(category, ExampleResponse(200, json.dumps(error), fault="event"), api, code)
+    return FailureRule(category, ExampleResponse(200, json.dumps(error), fault="event"), api, code)
 
 
-def _google_event(status: int, code: str) -> FailureRow:
-    return FailureRow(
+def _google_event(status: int, code: str) -> FailureRule:
+    return FailureRule(
         C.SERVER, ExampleResponse(200, _google(status, code).body, fault="event"), "gemini", code
     )
 
@@ -872,44 +872,44 @@ EVENTS = (
 """The rows for codes that say no more than a status, which count only in a stream, where there is none."""
 
 EXCEPTIONS = (
-    FailureRow(C.UNWORDED, ExampleResponse(fault="unworded"), raised="InexpressibleRequestError", sent=False),
-    FailureRow(C.TIMEOUT, ExampleResponse(fault="hang"), raised="TimeoutException", sent=True),
-    FailureRow(C.TIMEOUT, ExampleResponse(fault="hang"), raised="TimeoutError", sent=True),
-    FailureRow(
+    FailureRule(C.UNWORDED, ExampleResponse(fault="unworded"), raised="UnsupportedRequestError", sent=False),
+    FailureRule(C.TIMEOUT, ExampleResponse(fault="hang"), raised="TimeoutException", sent=True),
+    FailureRule(C.TIMEOUT, ExampleResponse(fault="hang"), raised="TimeoutError", sent=True),
+    FailureRule(
         C.CONNECT, ExampleResponse(fault="refuse"), raised="TransportError", sent=True, answered=False
     ),
-    FailureRow(C.CONNECT, ExampleResponse(fault="refuse"), raised="OSError", sent=True, answered=False),
-    FailureRow(C.INTERRUPTED, ExampleResponse(fault="cut"), raised="TransportError", answered=True),
-    FailureRow(C.INTERRUPTED, ExampleResponse(fault="cut"), raised="OSError", answered=True),
+    FailureRule(C.CONNECT, ExampleResponse(fault="refuse"), raised="OSError", sent=True, answered=False),
+    FailureRule(C.INTERRUPTED, ExampleResponse(fault="cut"), raised="TransportError", answered=True),
+    FailureRule(C.INTERRUPTED, ExampleResponse(fault="cut"), raised="OSError", answered=True),
     # A success that is no answer: a page, broken JSON, an error object, no choices.
-    FailureRow(C.UNREADABLE, ExampleResponse(200, "<!doctype html><title>Sign in</title>"), answered=True),
-    FailureRow(
+    FailureRule(C.UNREADABLE, ExampleResponse(200, "<!doctype html><title>Sign in</title>"), answered=True),
+    FailureRule(
         C.UNREADABLE, ExampleResponse(200, '{"error": {"message": "no upstream"}}'), "openai", answered=True
     ),
-    FailureRow(C.UNREADABLE, ExampleResponse(200, "{"), answered=True),
-    FailureRow(C.BUG, ExampleResponse(fault="bug")),
+    FailureRule(C.UNREADABLE, ExampleResponse(200, "{"), answered=True),
+    FailureRule(C.BUG, ExampleResponse(fault="bug")),
 )
 """The rows for attempts without an error answer: by the exception, and by how far the exchange had got."""
 
-ROWS: tuple[FailureRow, ...] = (*CODES, *PROSE, *STATUSES, *EVENTS, *EXCEPTIONS)
+ROWS: tuple[FailureRule, ...] = (*CODES, *PROSE, *STATUSES, *EVENTS, *EXCEPTIONS)
 
 
-def find_category(evidence: FailureEvidence) -> FailureCategory:
-    """Find the category of the first row that matches ``evidence``.
+def find_failure_category(evidence: FailureEvidence) -> FailureCategory:
+    """Find the category of the first rule that matches ``evidence``.
 
-    If that row matches by the error message and its category affects other calls, such as a rejected key,
-    the words that repeat the request are removed from the message, and the first row that still matches
+    If that rule matches by the error message and its category affects other calls, such as a rejected key,
+    the words that repeat the request are removed from the message, and the first rule that still matches
     decides. So the text of a prompt cannot get a key blocked.
     """
     rows = _rows_of(evidence.api, evidence.status, sent=evidence.sent, answered=evidence.answered)
     found = next(row for row in rows if row.matches(evidence))
     if found.says is not None and POLICY[found.category].health not in _OF_ONE_CALL:
-        own = evidence.without_echoes()
+        own = evidence.without_request_echoes()
         found = next(row for row in rows if row.matches(own))
     return found.category
 
 
 @lru_cache(maxsize=256)
-def _rows_of(api: Api, status: int | None, *, sent: bool, answered: bool) -> tuple[FailureRow, ...]:
+def _rows_of(api: Api, status: int | None, *, sent: bool, answered: bool) -> tuple[FailureRule, ...]:
     """The rows that can match such an exchange: for a 503 fewer than half of all."""
     return tuple(row for row in ROWS if row.may_match(api, status, sent=sent, answered=answered))

@@ -15,8 +15,8 @@ _OWNER_ALONE = 0o600
 class LineFile:
     """A file to which several threads and processes append lines. It must be on a local disk.
 
-    Each line is a single write. If a full disk or the end of a process cuts off a line, the next line still
-    begins on a line of its own. So lines may be blank.
+    Each line is a single write. A line that a full disk or a crash cuts off does not damage the next line,
+    but blank lines may occur.
 
     Args:
         path: The file. A missing file is created, readable and writable for its owner only.
@@ -42,7 +42,7 @@ class LineFile:
             raise OSError(f"{written} of {len(line)} bytes of a line were written")
 
     def close(self) -> None:
-        """Close the file; later `append` calls raise ValueError."""
+        """Close the file. Later `append` calls raise ValueError."""
         self._file.close()
 
     def _is_at_a_line(self) -> bool:

@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
 
 class LedgerSink(Protocol):
-    """Stores the record of each attempt. It is called before the answer is returned to the caller.
+    """Stores the record of each attempt. Applications implement it, or use one of the sinks in this module.
 
-    For a stream it is called before the last chunk.
+    `append` is called before the answer, or the last chunk of a stream, is returned to the caller.
     """
 
     def append(self, record: AttemptRecord) -> None:
         """Store ``record``.
 
-        It is called on the calling path, from any thread and from event loops, several times at once. So it must
-        be thread-safe, and return in microseconds without waiting. Its exceptions are logged, and do not affect
-        the call.
+        It delays the call, and is called by several threads and event loops at once. So it must be thread-safe,
+        and return in microseconds without waiting. Its exceptions are logged, and do not affect the call.
         """
 
 
@@ -41,7 +40,7 @@ class MemorySink:
 
     @property
     def records(self) -> tuple[AttemptRecord, ...]:
-        """The kept records, in the order in which the attempts ended."""
+        """The stored records, in the order in which the attempts ended."""
         return tuple(self._kept)
 
     def append(self, record: AttemptRecord) -> None:
@@ -52,7 +51,7 @@ class MemorySink:
 class JsonLinesSink:
     """Appends each record to a file on a local disk, as a line of JSON.
 
-    Threads and processes may share the file. Records survive the end of the process, but not a loss of
+    Threads and processes may share the file. Records survive a crash of the process, but not a loss of
     power.
 
     Args:
@@ -75,7 +74,7 @@ class JsonLinesSink:
         self._file.append(record.as_json())
 
     def close(self) -> None:
-        """Close the file; later `append` calls raise ValueError."""
+        """Close the file. Later `append` calls raise ValueError."""
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -27,9 +27,9 @@ class AttemptText(NamedTuple):
         feature: The feature that was called.
         user: The caller's user.
         tenant: The caller's organisation.
-        messages: The prompt's messages, each as a pair of its role, as named by LangChain, and its text.
+        messages: The prompt's messages, each as a pair of LangChain's name of its role, and its text.
         answer: The answer's text, or the part received before a failure; None if there was none.
-        tool_calls: The tool calls in the answer, each as a pair of name and arguments.
+        tool_calls: The tool calls in the answer, each as a pair of the tool's name and its arguments.
     """
 
     call: str
@@ -51,29 +51,29 @@ class AttemptText(NamedTuple):
         """Decode a text that `as_json` encoded.
 
         Raises:
-            ValueError: The text is no JSON.
-            TypeError: The JSON is no `AttemptText`.
+            ValueError: The text is not JSON.
+            TypeError: The JSON is not an `AttemptText`.
         """
         return cls(**json.loads(text))
 
 
 class TextSink(Protocol):
-    """Stores prompts and answers until their last day.
+    """Stores prompts and answers until they expire. Applications implement it, or use `TextFolder`.
 
-    It is called before the answer is returned to the caller.
+    `keep` is called before the answer is returned to the caller.
     """
 
     def keep(self, text: AttemptText) -> None:
-        """Store ``text`` until the day ``text.until``, and no longer.
+        """Store ``text``, which must be removed on the day ``text.until``.
 
-        Must be thread-safe and return without waiting, as `LedgerSink.append`. Its exceptions are logged.
+        Must be thread-safe and return without waiting, like `LedgerSink.append`. Its exceptions are logged.
         """
 
 
 class TextFolder:
-    """Stores prompts and answers in a folder, with one file for each day of expiry.
+    """Stores prompts and answers in a folder, with one file for each day on which texts expire.
 
-    `prune` removes the expired files. Threads and processes may share the folder.
+    Call `prune` to remove expired files. Threads and processes may share the folder.
 
     Args:
         path: The folder. It is created with the first text, for its owner only.
@@ -83,7 +83,7 @@ class TextFolder:
         self._path = Path(path)
 
     def keep(self, text: AttemptText) -> None:
-        """Append ``text`` to the file of its day of expiry.
+        """Append ``text`` to the file of the day on which it expires.
 
         Raises:
             OSError: The disk is full or fails.
@@ -92,7 +92,7 @@ class TextFolder:
         with closing(LineFile(self._path / f"{_PREFIX}{text.until}{_SUFFIX}")) as file:
             file.append(text.as_json())
 
-    def of(self, call: str) -> Iterator[AttemptText]:
+    def find_texts(self, call: str) -> Iterator[AttemptText]:
         """Find the stored prompts and answers of the call with the id ``call``. Reads every file of the folder.
 
         Raises:
@@ -107,7 +107,7 @@ class TextFolder:
                             yield AttemptText.from_json(line)
 
     def prune(self, today: date) -> int:
-        """Remove the files that expire on ``today`` or earlier, and return how many there were.
+        """Remove the files that expire on ``today`` or earlier, and return the number of files removed.
 
         Raises:
             OSError: A file cannot be removed.

@@ -6,21 +6,21 @@ from typing import Any
 
 from ..models import find_capabilities
 from ..options import make_request_kwargs
-from ..problems import Problems, did_you_mean
-from ..rate_limits import NO_LIMITS, Limits, Rate
-from .load import find_table_path, load, parse_table
+from ..problems import TableProblems, did_you_mean
+from ..rate_limits import NO_LIMITS, Limits, RateLimit
+from .load import find_table_path, load_table, parse_table
 from .overrides import IgnoredOverride, Override
 from .schema import TokenPrices
 from .select import Selection
 from .snapshot import (
     OWN,
-    Account,
-    Chain,
+    ChainTier,
     Endpoint,
+    EndpointChain,
     Feature,
+    HouseAccount,
     Provider,
-    Snapshot,
-    Tier,
+    TableSnapshot,
     TrafficShare,
     make_own_endpoint,
 )
@@ -29,33 +29,33 @@ from .table import Table
 __all__ = [
     "NO_LIMITS",
     "OWN",
-    "Account",
-    "Chain",
+    "ChainTier",
     "Endpoint",
+    "EndpointChain",
     "Feature",
+    "HouseAccount",
     "IgnoredOverride",
     "Limits",
     "Override",
-    "Problems",
     "Provider",
-    "Rate",
+    "RateLimit",
     "Selection",
-    "Snapshot",
     "Table",
-    "Tier",
+    "TableProblems",
+    "TableSnapshot",
     "TokenPrices",
     "TrafficShare",
     "did_you_mean",
     "find_table_path",
     "get_route_options",
-    "load",
+    "load_table",
     "make_own_endpoint",
     "parse_table",
 ]
 
 
 def get_route_options(
-    feature: str, model: str, provider: str, *, snapshot: Snapshot | None = None
+    feature: str, model: str, provider: str, *, snapshot: TableSnapshot | None = None
 ) -> dict[str, Any]:
     """The options of ``feature`` as keyword arguments of a request to ``model`` at ``provider``.
 
@@ -69,6 +69,6 @@ def get_route_options(
         UnknownFeatureError: The table has no such feature.
         KeyError: The table has no such provider.
     """
-    snapshot = snapshot or load()
+    snapshot = snapshot or load_table()
     options = snapshot.features[feature].options
     return dict(make_request_kwargs(options, snapshot.providers[provider].api, find_capabilities(model)))

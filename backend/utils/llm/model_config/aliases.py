@@ -11,7 +11,7 @@ from .overrides import LAYER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..problems import Problems
+    from ..problems import TableProblems
     from .overrides import Override
 
 SECTION: Final = "aliases"
@@ -33,7 +33,7 @@ class AliasResolver:
         document: The document without that section, and with aliases replaced by endpoints.
     """
 
-    def __init__(self, document: Mapping[str, Any], layer: str, problems: Problems) -> None:
+    def __init__(self, document: Mapping[str, Any], layer: str, problems: TableProblems) -> None:
         self._layer = layer
         self._problems = problems
         self.names: dict[str, str] = {}
@@ -76,11 +76,11 @@ class AliasResolver:
         if isinstance(value, str):
             return self._endpoint(value, path, self._layer)
         if isinstance(value, list):
-            return [self._replaced(one, f"{path}.{number}") for number, one in enumerate(value)]
+            return [self._replaced(item, f"{path}.{number}") for number, item in enumerate(value)]
         if isinstance(value, dict):
             return {
-                self._endpoint(key, path, self._layer): self._replaced(one, f"{path}.{key}")
-                for key, one in value.items()
+                self._endpoint(key, path, self._layer): self._replaced(item, f"{path}.{key}")
+                for key, item in value.items()
             }
         return value
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..problems import did_you_mean
-from ..strategies import ORDERED, CostLadderStrategy, QuotaStrategy, TierStrategy
+from ..strategies import ORDERED, CostLadderStrategy, QuotaResetStrategy, TierStrategy
 from .schema import FeatureRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..problems import Problems
+    from ..problems import TableProblems
     from ..strategies import SelectionStrategy
     from .rows import TableRows
-    from .snapshot import Chain, Endpoint
+    from .snapshot import Endpoint, EndpointChain
 
 WHOLE = "a selection by tier must be the whole chain: what stands beside it is open to every tier"
 NO_TIERS = "does not go with a selection by tier: it knows no tiers"
@@ -32,7 +32,7 @@ class StrategyChecker:
         problems: Collects the findings.
     """
 
-    def __init__(self, rows: TableRows, layer: str, problems: Problems) -> None:
+    def __init__(self, rows: TableRows, layer: str, problems: TableProblems) -> None:
         self._rows = rows
         self._layer = layer
         self._problems = problems
@@ -51,7 +51,7 @@ class StrategyChecker:
 
     # Features --------------------------------------------------------------------------------------------------------
 
-    def check_feature(self, name: str, chains: Iterable[Chain]) -> None:
+    def check_feature(self, name: str, chains: Iterable[EndpointChain]) -> None:
         """Check the strategy of the feature ``name`` against each of its ``chains`` in the document."""
         row, path = self._row(name), f"features.{name}.select"
         chains = list({chain.path: chain for chain in chains}.values())
@@ -70,10 +70,12 @@ class StrategyChecker:
             self._check_tiers_are_served(f"{path}.tiers", row.select, chain)
         self._check_settings(name, chains)
 
-    def check_override(self, name: str, chain: Chain, file_chains: Iterable[Chain], layer: str) -> None:
-        """Check the ``chain`` with which an override in ``layer`` replaces the chains of the feature ``name``.
+    def check_override(
+        self, name: str, chain: EndpointChain, file_chains: Iterable[EndpointChain], layer: str
+    ) -> None:
+        """Check the ``chain`` that an override in the configuration layer ``layer`` sets for the feature ``name``.
 
-        ``file_chains`` are the feature's chains in the file, before the override.
+        ``file_chains`` are the feature's chains in the file, which the override replaces.
         """
         select, value = self._row(name).select, ", ".join(chain.links)
         missing = ", ".join(map(repr, sorted(_named(select) - chain.direct_endpoint_names)))
@@ -95,7 +97,7 @@ class StrategyChecker:
         self._check_chain(name, chain)
         self._check_settings(name, [chain])
 
-    def _check_chain(self, name: str, chain: Chain) -> None:
+    def _check_chain(self, name: str, chain: EndpointChain) -> None:
         """Check that nothing stands beside a selection by tier, because every tier could use it."""
         groups = [
             self._rows.groups.get(link.removeprefix("group:"))
@@ -106,7 +108,7 @@ class StrategyChecker:
         if (is_by_tier and groups) or (len(chain.links) > 1 and any(_is_by_tier(group) for group in groups)):
             self._problems.add(chain.path, WHOLE, value=", ".join(chain.links), layer=chain.layer)
 
-    def _check_tiers_are_served(self, path: str, select: SelectionStrategy, chain: Chain) -> None:
+    def _check_tiers_are_served(self, path: str, select: SelectionStrategy, chain: EndpointChain) -> None:
         """Check that no profile leaves a tier without an endpoint."""
         if not isinstance(select, TierStrategy) or not chain.direct_endpoint_names:
             return
@@ -116,7 +118,7 @@ class StrategyChecker:
                     f"{path}.{tier}", f"none of its endpoints is in {chain.path}, so nothing serves it there"
                 )
 
-    def _check_settings(self, name: str, chains: list[Chain]) -> None:
+    def _check_settings(self, name: str, chains: list[EndpointChain]) -> None:
         """Check the settings beside a feature's selection, and those that conflict with it."""
         row, selections = self._row(name), [tier.select for chain in chains for tier in chain.tiers]
         if any(isinstance(select, TierStrategy) for select in selections):
@@ -150,7 +152,7 @@ class StrategyChecker:
             self._add(f"{path}.tiers", f"no tier may use {unused!r}", fix=fix)
 
     def _check_quota(self, path: str, select: SelectionStrategy, endpoints: Iterable[Endpoint]) -> None:
-        if isinstance(select, QuotaStrategy) and not any(_has_quota(endpoint) for endpoint in endpoints):
+        if isinstance(select, QuotaResetStrategy) and not any(_has_quota(endpoint) for endpoint in endpoints):
             rule = "nothing here has a limit per day or month, so there is no quota to go by"
             fix = 'Write one at a provider or an account: limits = { tokens = "1000000/day" }.'
             self._add(path, rule, fix=fix)
@@ -170,11 +172,11 @@ def _is_by_tier(group: object) -> bool:
     return isinstance(getattr(group, "select", None), TierStrategy)
 
 
-def _goes_by_tier(chain: Chain) -> bool:
+def _goes_by_tier(chain: EndpointChain) -> bool:
     return any(isinstance(tier.select, TierStrategy) for tier in chain.tiers)
 
 
-def _of_the_feature(chain: Chain) -> list[Endpoint]:
+def _of_the_feature(chain: EndpointChain) -> list[Endpoint]:
     return [endpoint for tier in chain.tiers if tier.group is None for endpoint in tier.endpoints]
 
 

@@ -28,7 +28,7 @@ Fault = tuple[str, str]
 
 
 def find_cloud_address_problem(api: Api, base_url: str) -> Fault | None:
-    """Explain why a provider of ``api`` cannot work at ``base_url``, with a fix; None if no reason is known."""
+    """Explain why a provider of ``api`` cannot work at ``base_url``, with a fix; None if no problem is known."""
     parts = urlsplit(base_url)
     host, path = parts.hostname or "", parts.path.rstrip("/").removesuffix("/chat/completions")
     if _AZURE.fullmatch(host):
@@ -47,7 +47,7 @@ def find_cloud_address_problem(api: Api, base_url: str) -> Fault | None:
 
 
 def find_cloud_key_problem(host: str, key: str) -> Fault | None:
-    """Explain why ``key`` would soon expire or be refused at ``host``, with a fix; None if no reason is known.
+    """Explain why ``key`` would soon expire or be refused at ``host``, with a fix; None if no problem is known.
 
     The text does not quote the key.
     """

@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from ..options import Options, find_api_parameter
 from ..problems import make_rule_error
-from ..secrets import contains_likely_key
+from ..secrets import contains_likely_api_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -134,7 +134,7 @@ def _unfit(value: Any, place: tuple[str, ...]) -> Iterator[Fault]:
 
 def _unfit_value(value: Any) -> tuple[str, str] | None:
     if isinstance(value, str):
-        return ("looks like a key", _NO_KEYS) if contains_likely_key(value) else None
+        return ("looks like a key", _NO_KEYS) if contains_likely_api_key(value) else None
     return None if isinstance(value, int | float) and math.isfinite(value) else ("is no JSON value", "")
 
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from ..errors import ConfigError
-from ..problems import Problems
+from ..problems import TableProblems
 from ..secrets import find_key_problem
 from .aliases import AliasResolver
 from .clouds import find_cloud_key_problem
 from .document import parse_toml, read_table_file
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, TableResolver
 from .rows import validate_rows
-from .snapshot import Features, Snapshot
+from .snapshot import FeatureMap, TableSnapshot
 from .state_server import STATE_SECRET, STATE_URL, read_state_server
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _SHORTEST_KEY = 12
 DEFAULT_PATH = Path(__file__).parents[3] / "llm.toml"
 
 
-def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Snapshot:
+def load_table(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> TableSnapshot:
     """Read the table at ``path``, apply the environment ``environ``, and resolve it into a snapshot.
 
     Args:
@@ -55,7 +55,7 @@ def parse_table(
     environ: Mapping[str, str] | None = None,
     source: Path | None = None,
     overrides: Sequence[Override] = (),
-) -> Snapshot:
+) -> TableSnapshot:
     """Resolve the ``text`` of a table into a snapshot, with stored ``overrides`` and the environment applied.
 
     If there are several overrides for a feature, the last one applies.
@@ -71,12 +71,12 @@ def parse_table(
     """
     environ = _environment(environ)
     layer = f"file {source.name}" if source else "text"
-    problems = Problems()
+    problems = TableProblems()
     aliases = AliasResolver(document := parse_toml(text, source), layer, problems)
     environ = aliases.resolve_environment(environ, FEATURE_OVERRIDE)
     rows, stored = (
         validate_rows(aliases.document, layer, problems),
-        [aliases.resolve_override(one) for one in overrides],
+        [aliases.resolve_override(override) for override in overrides],
     )
     table = TableResolver(rows, environ, layer, problems, stored)
     server = read_state_server(rows.head.state_url, environ, layer, problems)
@@ -89,13 +89,13 @@ def parse_table(
     )
     if problems.messages:
         raise ConfigError(problems.messages)
-    return Snapshot(
+    return TableSnapshot(
         profile=table.profile,
         profile_layer=table.profile_layer,
         byok_profile=table.byok_profile,
         demo=table.demo,
         providers=table.providers,
-        features=Features(table.features, {name: table.make_group_feature(name) for name in table.groups}),
+        features=FeatureMap(table.features, {name: table.make_group_feature(name) for name in table.groups}),
         chains=table.chains,
         groups=table.groups,
         hash=_hash(document, environ, keys, overrides),
@@ -122,10 +122,12 @@ def _environment(environ: Mapping[str, str] | None) -> Mapping[str, str]:
 
 
 def _house_keys(
-    providers: Mapping[str, Provider], environ: Mapping[str, str], problems: Problems
+    providers: Mapping[str, Provider], environ: Mapping[str, str], problems: TableProblems
 ) -> dict[str, SecretStr]:
     keys = {}
-    for host, account in ((one.host, account) for one in providers.values() for account in one.accounts):
+    for host, account in (
+        (provider.host, account) for provider in providers.values() for account in provider.accounts
+    ):
         if account.api_key_env in {STATE_URL, STATE_SECRET}:
             problems.add(account.api_key_env, "is no provider's key", layer="environment")
             continue
@@ -144,7 +146,7 @@ def _variables(providers: Mapping[str, Provider]) -> Iterator[str]:
 
 
 def _check_holds_no_key(
-    document: Mapping[str, Any], secrets: Iterable[str], layer: str, problems: Problems
+    document: Mapping[str, Any], secrets: Iterable[str], layer: str, problems: TableProblems
 ) -> None:
     """Check that ``document`` contains no key: more people can read a file than a variable, and its values are shown."""
     keys = [key for secret in secrets if len(key := secret.strip()) >= _SHORTEST_KEY]
@@ -171,7 +173,7 @@ def _hash(
         for name, value in environ.items()
         if name.startswith((PROFILE_OVERRIDE, FEATURE_OVERRIDE))
     }
-    laid_over = [[one.id, one.subject, one.links] for one in stored]
+    laid_over = [[override.id, override.subject, override.links] for override in stored]
     parts = [document, variables, sorted(keyed), *([laid_over] if laid_over else [])]
     effective = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(effective.encode()).hexdigest()[:12]

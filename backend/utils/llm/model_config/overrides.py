@@ -23,12 +23,10 @@ class Override(NamedTuple):
     """A person's temporary change of the table: other endpoints for a feature, or an endpoint disabled.
 
     Attributes:
-        id: The id of the override.
-        subject: The feature that gets other endpoints; or, without ``links``, the endpoint that is disabled
-            in every chain.
-        links: The endpoints and groups that serve the feature instead, written as in the table; empty to
-            disable.
-        author: The person who made the override, and ``reason`` their reason.
+        subject: The feature that gets other endpoints; or, without ``links``, the endpoint that is disabled.
+        links: The endpoints and groups that serve the feature instead, as in the table; empty to disable.
+        author: The person who made the override.
+        reason: Why the person made it.
         since: When it was made, timezone-aware.
         until: When it expires, timezone-aware.
     """
@@ -49,7 +47,7 @@ class Override(NamedTuple):
 
     @property
     def public_summary(self) -> str:
-        """The override in one phrase, without author and reason, for error texts that anybody may see."""
+        """The kind, id and end of the override, without author and reason, for error texts that anybody may see."""
         what = "override" if self.links else "disabled"
         return f"{what} {self.id} until {self._end}"
 
@@ -59,7 +57,7 @@ class Override(NamedTuple):
 
     @property
     def problem_path(self) -> str:
-        """The name of the override in problems, where a value of the file has its path."""
+        """The override's name in problem texts, such as ``override of chat``, as it has no path in the file."""
         return f"override of {self.subject}" if self.links else f"disabled {self.subject}"
 
     def as_dict(self) -> dict[str, Any]:

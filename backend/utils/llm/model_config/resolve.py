@@ -14,12 +14,22 @@ from urllib.parse import urlsplit
 
 from ..budgets import Budget
 from ..models import BY_NAME, GRAMMAR, LACKS, Capabilities, find_capabilities, find_vendor
-from ..problems import Problems, did_you_mean
+from ..problems import TableProblems, did_you_mean
 from ..strategies import ORDERED, TierStrategy
 from .choices import StrategyChecker
 from .overrides import LAYER
 from .schema import FeatureRow, ModelRow, ProviderRow
-from .snapshot import OWN, Access, Account, Chain, Endpoint, Feature, Provider, Tier, TrafficShare
+from .snapshot import (
+    OWN,
+    Access,
+    ChainTier,
+    Endpoint,
+    EndpointChain,
+    Feature,
+    HouseAccount,
+    Provider,
+    TrafficShare,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,11 +51,11 @@ _WHOLE = 100
 
 
 class TableResolver:
-    """Resolves the valid rows of a table document into the parts of a `Snapshot`.
+    """Resolves the valid rows of a table document into the parts of a `TableSnapshot`.
 
     Attributes:
-        profile: The profile for calls that the operator pays for, and ``profile_layer`` the configuration
-            layer that chose it.
+        profile: The profile for calls that the operator pays for.
+        profile_layer: The configuration layer that chose ``profile``.
         features: Every feature that the table names.
         budgets: The budgets by name, in the order in which their counters are locked.
         step_down_to: For each profile the next cheaper profile, if it has one.
@@ -59,7 +69,7 @@ class TableResolver:
         rows: TableRows,
         environ: Mapping[str, str],
         layer: str,
-        problems: Problems,
+        problems: TableProblems,
         stored: Sequence[Override] = (),
     ) -> None:
         self._rows = rows
@@ -87,8 +97,8 @@ class TableResolver:
         self._check_endpoints()
         self._check_choices(written, {LAYER: laid_over, "environment": from_environment})
         self.demo = self._endpoint(rows.head.demo, "demo", layer) if rows.head.demo else None
-        self._note_overrides(one for one in stored if one.subject not in from_environment)
-        self.disabled = self._disabled(one for one in stored if not one.links)
+        self._note_overrides(override for override in stored if override.subject not in from_environment)
+        self.disabled = self._disabled(override for override in stored if not override.links)
 
     def _check_providers(self) -> None:
         for name in self._rows.names["providers"]:
@@ -211,8 +221,8 @@ class TableResolver:
 
     # Chains --------------------------------------------------------------------------------------------------------
 
-    def _profile_chains(self, name: str) -> dict[str, Chain]:
-        chains: dict[str, Chain] = {}
+    def _profile_chains(self, name: str) -> dict[str, EndpointChain]:
+        chains: dict[str, EndpointChain] = {}
         for ancestor in reversed(_walk(name, self._parent)):
             layer = self._layer if ancestor == name else f"{self._layer}, profile {ancestor}"
             row = self._rows.profiles.get(ancestor)
@@ -221,18 +231,18 @@ class TableResolver:
         behind = list(self._behind(name))
         return {feature: _with_behind(chain, behind) for feature, chain in chains.items()}
 
-    def _behind(self, profile: str) -> Iterator[Tier]:
+    def _behind(self, profile: str) -> Iterator[ChainTier]:
         """The tiers after every chain of ``profile``: those of the group named by it, or by the nearest profile it inherits from."""
         for ancestor in _walk(profile, self._parent):
             row = self._rows.profiles.get(ancestor)
             if row is not None and row.then is not None:
                 for group in _walk(row.then, self._next_group) if row.then in self._rows.groups else ():
-                    yield Tier(
+                    yield ChainTier(
                         self._group_endpoints(group), group=group, select=self._rows.groups[group].select
                     )
                 return
 
-    def _chain(self, feature: str, links: tuple[str, ...], path: str, layer: str) -> Chain:
+    def _chain(self, feature: str, links: tuple[str, ...], path: str, layer: str) -> EndpointChain:
         row = self._rows.features.get(feature, FeatureRow())
         tiers = tuple(tier for link in links for tier in self._tiers(link, path, layer))
         if row.embedding is not None:
@@ -240,13 +250,13 @@ class TableResolver:
             tiers = tuple(map(_for_embeddings, tiers))
         if row.select != ORDERED:
             tiers = tuple(_gathered(tiers, row.select))
-        return Chain(tiers, layer, path, links)
+        return EndpointChain(tiers, layer, path, links)
 
-    def _check_embeddings(self, feature: str, tiers: Iterable[Tier], path: str, layer: str) -> None:
+    def _check_embeddings(self, feature: str, tiers: Iterable[ChainTier], path: str, layer: str) -> None:
         """Check that a single model serves embeddings: vectors of different models cannot be compared, and stored ones remain."""
         wanted = self._rows.features[feature].embedding
         assert wanted is not None  # noqa: S101 - asked for only then
-        for endpoint in (one for tier in tiers for one in tier.endpoints):
+        for endpoint in (endpoint for tier in tiers for endpoint in tier.endpoints):
             if endpoint.provider.api not in {"openai", "gemini"}:
                 rule = f"the {endpoint.provider.api} API has no embeddings"
                 self._problems.add(path, rule, value=str(endpoint), layer=layer)
@@ -255,15 +265,17 @@ class TableResolver:
                 fix = "Change both, and make all stored vectors anew."
                 self._problems.add(path, rule, value=str(endpoint), layer=layer, fix=fix)
 
-    def _tiers(self, link: str, path: str, layer: str) -> Iterator[Tier]:
+    def _tiers(self, link: str, path: str, layer: str) -> Iterator[ChainTier]:
         if link.startswith("group:"):
             name = link.removeprefix("group:")
             self._check_name("groups", name, path, layer)
             for group in _walk(name, self._next_group):
                 row = self._rows.groups.get(group)
-                yield Tier(self._group_endpoints(group), group=group, select=row.select if row else ORDERED)
+                yield ChainTier(
+                    self._group_endpoints(group), group=group, select=row.select if row else ORDERED
+                )
         elif endpoint := self._endpoint(link, path, layer):
-            yield Tier((endpoint,))
+            yield ChainTier((endpoint,))
 
     def _group_endpoints(self, group: str) -> tuple[Endpoint, ...]:
         row = self._rows.groups.get(group)
@@ -292,7 +304,7 @@ class TableResolver:
         if provider is None:
             return None
         here = (
-            provider.vendor.capabilities(model, row.api_mode)
+            provider.vendor.model_capabilities(model, row.api_mode)
             if provider.api == "openai"
             else find_capabilities(model)
         )
@@ -326,7 +338,7 @@ class TableResolver:
             )
             for name, row in self._rows.budgets.items()
         ]
-        return {budget.name: budget for budget in sorted(found, key=lambda one: one.sort_key)}
+        return {budget.name: budget for budget in sorted(found, key=lambda budget: budget.lock_order_key)}
 
     def _check_budgets(self) -> None:
         for name in self._rows.names["budgets"]:
@@ -353,7 +365,7 @@ class TableResolver:
             name=name, about=f"the group {name.removeprefix('group:')}", budgets=budgets, layer=self._layer
         )
 
-    def _group_chains(self) -> dict[str, Chain]:
+    def _group_chains(self) -> dict[str, EndpointChain]:
         """The chains of calls by ``group:NAME``. Groups for embeddings are left out: they are called by their feature only."""
         for_vectors = {
             tier.group
@@ -364,11 +376,11 @@ class TableResolver:
         }
         links = [f"group:{name}" for name in self._rows.groups if name not in for_vectors]
         return {
-            link: Chain(tuple(self._tiers(link, link, self._layer)), self._layer, link, (link,))
+            link: EndpointChain(tuple(self._tiers(link, link, self._layer)), self._layer, link, (link,))
             for link in links
         }
 
-    def _features(self, chains: Mapping[str, Mapping[str, Chain]]) -> dict[str, Feature]:
+    def _features(self, chains: Mapping[str, Mapping[str, EndpointChain]]) -> dict[str, Feature]:
         served = {feature for profile in chains.values() for feature in profile}
         pinned = {name for name, row in self._rows.features.items() if row.pin}
         return {name: self._feature(name) for name in sorted(served | pinned)}
@@ -401,7 +413,7 @@ class TableResolver:
         found = {link: self._endpoint(link, path, self._layer) for link in written}
         return tuple(TrafficShare(endpoint, written[link]) for link, endpoint in found.items() if endpoint)
 
-    def _check_complete(self, chains: Mapping[str, Mapping[str, Chain]]) -> None:
+    def _check_complete(self, chains: Mapping[str, Mapping[str, EndpointChain]]) -> None:
         for name in sorted(self._rows.names["features"] - set(self.features)):
             rule = "no profile serves this feature, and it has no pin"
             self._problems.add(
@@ -412,36 +424,36 @@ class TableResolver:
                 if not self._rows.features.get(feature, FeatureRow()).pin:
                     self._problems.add(f"profiles.{profile}.{feature}", "is missing", layer=self._layer)
 
-    def _pins(self) -> dict[str, Chain]:
+    def _pins(self) -> dict[str, EndpointChain]:
         return {
             name: self._chain(name, row.pin, f"features.{name}.pin", f"{self._layer}, pinned")
             for name, row in self._rows.features.items()
             if row.pin
         }
 
-    def _stored(self, overrides: Iterable[Override]) -> dict[str, Chain]:
+    def _stored(self, overrides: Iterable[Override]) -> dict[str, EndpointChain]:
         chains = {}
-        for one in overrides:
-            if one.links and one.subject not in self.features:
-                rule, fix = "there is no such feature", did_you_mean(one.subject, self.features)
-                self._problems.add(one.problem_path, rule, layer=LAYER, fix=fix)
-            elif one.links:
-                chain = self._chain(one.subject, one.links, one.problem_path, LAYER)
-                chains[one.subject] = replace(chain, layer=one.public_summary)
+        for override in overrides:
+            if override.links and override.subject not in self.features:
+                rule, fix = "there is no such feature", did_you_mean(override.subject, self.features)
+                self._problems.add(override.problem_path, rule, layer=LAYER, fix=fix)
+            elif override.links:
+                chain = self._chain(override.subject, override.links, override.problem_path, LAYER)
+                chains[override.subject] = replace(chain, layer=override.public_summary)
         return chains
 
     def _note_overrides(self, overrides: Iterable[Override]) -> None:
-        for one in overrides:
-            if one.links and one.subject in self.features:
-                self.features[one.subject] = replace(self.features[one.subject], override=one)
+        for override in overrides:
+            if override.links and override.subject in self.features:
+                self.features[override.subject] = replace(self.features[override.subject], override=override)
 
     def _disabled(self, overrides: Iterable[Override]) -> dict[str, Override]:
-        disabled = {one.subject: one for one in overrides}
+        disabled = {override.subject: override for override in overrides}
         known = self._named() if disabled else frozenset()
-        for one in disabled.values():
-            if one.subject not in known:
-                rule, fix = "the table leads to no such endpoint", did_you_mean(one.subject, known)
-                self._problems.add(one.problem_path, rule, layer=LAYER, fix=fix)
+        for override in disabled.values():
+            if override.subject not in known:
+                rule, fix = "the table leads to no such endpoint", did_you_mean(override.subject, known)
+                self._problems.add(override.problem_path, rule, layer=LAYER, fix=fix)
         return disabled
 
     def _named(self) -> frozenset[str]:
@@ -455,7 +467,7 @@ class TableResolver:
         }
         return frozenset(in_chains | beside | ({str(self.demo)} if self.demo else set()))
 
-    def _environment(self) -> dict[str, Chain]:
+    def _environment(self) -> dict[str, EndpointChain]:
         chains = {}
         for variable, value in sorted(self._environ.items()):
             links = tuple(link.strip() for link in value.split(",") if link.strip())
@@ -480,9 +492,11 @@ class TableResolver:
                     self._check_abilities(feature, endpoint)
 
     def _check_choices(
-        self, written: Mapping[str, Mapping[str, Chain]], overrides: Mapping[str, Mapping[str, Chain]]
+        self,
+        written: Mapping[str, Mapping[str, EndpointChain]],
+        overrides: Mapping[str, Mapping[str, EndpointChain]],
     ) -> None:
-        chains: dict[str, list[Chain]] = {}
+        chains: dict[str, list[EndpointChain]] = {}
         for served in written.values():
             for feature, chain in served.items():
                 chains.setdefault(feature, []).append(chain)
@@ -497,7 +511,7 @@ class TableResolver:
 
     def _check_options(self, path: str, options: Options, endpoint: Endpoint) -> None:
         api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode
-        for option, reason in options.find_unsupported(api, str(endpoint), can, mode):
+        for option, reason in options.list_unsupported_options(api, str(endpoint), can, mode):
             self._problems.add(f"{path}.{option}", reason, value=getattr(options, option), layer=self._layer)
 
     def _check_abilities(self, feature: Feature, endpoint: Endpoint) -> None:
@@ -507,11 +521,13 @@ class TableResolver:
                 self._problems.add(path, f"{endpoint} {lack}", value=True, layer=self._layer)
 
 
-def _for_embeddings(tier: Tier) -> Tier:
-    return replace(tier, endpoints=tuple(replace(one, api_mode="embeddings") for one in tier.endpoints))
+def _for_embeddings(tier: ChainTier) -> ChainTier:
+    return replace(
+        tier, endpoints=tuple(replace(endpoint, api_mode="embeddings") for endpoint in tier.endpoints)
+    )
 
 
-def _with_behind(chain: Chain, behind: Sequence[Tier]) -> Chain:
+def _with_behind(chain: EndpointChain, behind: Sequence[ChainTier]) -> EndpointChain:
     """``chain`` followed by the tiers ``behind``, without those that it has; a chain by tier is left unchanged."""
     if any(isinstance(tier.select, TierStrategy) for tier in chain.tiers):
         return chain
@@ -528,20 +544,20 @@ def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:
     return steps
 
 
-def _gathered(tiers: tuple[Tier, ...], select: SelectionStrategy) -> Iterator[Tier]:
+def _gathered(tiers: tuple[ChainTier, ...], select: SelectionStrategy) -> Iterator[ChainTier]:
     """``tiers``, with adjacent endpoints of a feature's own joined into one tier, in which ``select`` chooses."""
     for is_own, run in groupby(tiers, key=lambda tier: tier.group is None):
         if is_own:
-            yield Tier(tuple(endpoint for tier in run for endpoint in tier.endpoints), select=select)
+            yield ChainTier(tuple(endpoint for tier in run for endpoint in tier.endpoints), select=select)
         else:
             yield from run
 
 
-def _accounts(name: str, row: ProviderRow) -> tuple[Account, ...]:
+def _accounts(name: str, row: ProviderRow) -> tuple[HouseAccount, ...]:
     if row.api_key_env:
-        return (Account(name, row.api_key_env, limits=row.limits),)
+        return (HouseAccount(name, row.api_key_env, limits=row.limits),)
     return tuple(
-        Account(f"{name}/{account}", own.api_key_env, account, own.weight, own.limits or row.limits)
+        HouseAccount(f"{name}/{account}", own.api_key_env, account, own.weight, own.limits or row.limits)
         for account, own in row.accounts.items()
     )
 

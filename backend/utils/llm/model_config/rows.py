@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 from pydantic import BaseModel, ValidationError
 
 from ..budgets import BudgetRow
-from ..problems import Problems, did_you_mean
+from ..problems import TableProblems, did_you_mean
 from ..strategies import SelectionStrategy
 from .aliases import SECTION as ALIASES
 from .schema import FeatureRow, GroupRow, ModelRow, ProfileRow, ProviderRow, TopLevelRow
@@ -46,8 +46,8 @@ class TableRows:
     names: Mapping[str, frozenset[str]]
 
 
-def validate_rows(document: Mapping[str, Any], layer: str, problems: Problems) -> TableRows:
-    """Validate each row of ``document`` and return the valid rows; errors in others are added to ``problems``."""
+def validate_rows(document: Mapping[str, Any], layer: str, problems: TableProblems) -> TableRows:
+    """Return the valid rows of ``document``, and add the errors of its invalid rows to ``problems``."""
     _check_keys(document, layer, problems)
     sections = {name: _section(document, name, layer, problems) for name in SECTIONS}
     head = {key: value for key, value in document.items() if key in TopLevelRow.model_fields}
@@ -70,13 +70,13 @@ def validate_rows(document: Mapping[str, Any], layer: str, problems: Problems) -
     )
 
 
-def _check_keys(document: Mapping[str, Any], layer: str, problems: Problems) -> None:
+def _check_keys(document: Mapping[str, Any], layer: str, problems: TableProblems) -> None:
     known = {*TopLevelRow.model_fields, *SECTIONS, ALIASES}
     for key in sorted(set(document) - known):
         problems.add(key, "unknown key", layer=layer, fix=did_you_mean(key, known))
 
 
-def _section(document: Mapping[str, Any], name: str, layer: str, problems: Problems) -> dict[str, Any]:
+def _section(document: Mapping[str, Any], name: str, layer: str, problems: TableProblems) -> dict[str, Any]:
     section = document.get(name, {})
     if isinstance(section, dict):
         return section
@@ -84,7 +84,7 @@ def _section(document: Mapping[str, Any], name: str, layer: str, problems: Probl
     return {}
 
 
-def _fit(row: type[RowT], path: str, value: object, layer: str, problems: Problems) -> RowT | None:
+def _fit(row: type[RowT], path: str, value: object, layer: str, problems: TableProblems) -> RowT | None:
     try:
         return row.model_validate(value)
     except ValidationError as error:

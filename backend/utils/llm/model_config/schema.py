@@ -23,7 +23,7 @@ from ..network_policy import PRIVATE, Network
 from ..options import Api, Options
 from ..problems import did_you_mean, make_rule_error
 from ..rate_limits import NO_LIMITS, Limits
-from ..secrets import contains_likely_key
+from ..secrets import contains_likely_api_key
 from ..state.experiments import STOP, TrialStopConditions
 from ..strategies import ORDERED
 from .clouds import find_cloud_address_problem
@@ -55,7 +55,7 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Chain = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+LinkNames = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 
 
 class BaseRow(BaseModel):
@@ -133,7 +133,7 @@ class ProviderRow(BaseRow):
         for name, value in headers.items():
             if name.lower() in RESERVED_HEADERS or name.lower().startswith(("content-", "proxy-")):
                 raise ValueError(f"{name} is not for a table to set")
-            if IDENTITY.search(name) or contains_likely_key(value):
+            if IDENTITY.search(name) or contains_likely_api_key(value):
                 raise ValueError(f"{name} would carry a key, and keys stand in variables only")
             if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not (
                 value.isascii() and value.isprintable()
@@ -145,7 +145,7 @@ class ProviderRow(BaseRow):
 class GroupRow(BaseRow):
     """The row of a group: endpoints, the strategy that chooses one, and the group to try when all of them fail."""
 
-    endpoints: Chain
+    endpoints: LinkNames
     select: Selection = ORDERED
     then: str | None = None
 
@@ -176,7 +176,7 @@ class FeatureRow(BaseRow):
 
     about: str = ""
     embedding: EmbeddingRow | None = None
-    pin: Chain | None = None
+    pin: LinkNames | None = None
     select: Selection = ORDERED
     split: dict[str, Percent] = Field(default_factory=dict)
     stop: TrialStopConditions = STOP
@@ -218,7 +218,7 @@ Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class TokenPrices(BaseRow):
-    """Prices in US dollars per million tokens. Cached tokens without an own price cost as much as ``input``."""
+    """Prices in US dollars per million tokens. Kinds of input tokens without a price cost as much as ``input``."""
 
     input: Dollars
     output: Dollars
@@ -274,7 +274,7 @@ class ProfileRow(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, Chain] = Field(init=False)  # pyright: ignore - as pydantic documents it
+    __pydantic_extra__: dict[str, LinkNames] = Field(init=False)  # pyright: ignore - as pydantic documents it
 
     extends: str | None = None
     then: str | None = None

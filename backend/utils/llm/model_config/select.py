@@ -12,7 +12,7 @@ from ..strategies import STRATEGIES, SelectionStrategy
 
 
 def find_strategy_class(select_value: object) -> type[SelectionStrategy] | None:
-    """Find the class of the strategy that the value of a ``select`` key names; None if it is unknown.
+    """Find the class of the strategy that the value of a ``select`` key names; None for an unknown strategy.
 
     ``"latency"`` is short for ``{ by = "latency" }``.
     """

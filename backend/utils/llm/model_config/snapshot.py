@@ -11,7 +11,7 @@ from typing_extensions import override
 from ..cached import cached_property
 from ..errors import UnknownFeatureError
 from ..models import OTHER, find_retirement, find_vendor
-from ..network_policy import network_policy_for
+from ..network_policy import make_network_policy
 from ..options import Options
 from ..rate_limits import NO_LIMITS, Limits
 from ..secrets import PROCESS_KEY
@@ -39,12 +39,11 @@ OWN: Final = "own"
 
 
 @dataclass(frozen=True)
-class Account:
+class HouseAccount:
     """One of the operator's keys at a provider. A provider with a single key has one account without a name.
 
     Attributes:
-        slot: The name under which `Snapshot.house_keys` has the key: ``openai``, or ``openai/a`` for the
-            account ``a``.
+        slot: The key in `TableSnapshot.house_keys`: ``openai``, or ``openai/a`` for the account ``a``.
     """
 
     slot: str
@@ -74,7 +73,7 @@ class Provider:
     api: Api
     access: Access
     base_url: str
-    accounts: tuple[Account, ...] = ()
+    accounts: tuple[HouseAccount, ...] = ()
     limits: Limits = NO_LIMITS
     user_limits: Limits = NO_LIMITS
     headers: tuple[tuple[str, str], ...] = ()
@@ -152,7 +151,7 @@ class Endpoint:
         return self.provider.model_id(self.model)
 
     @cached_property
-    def priced_as(self) -> tuple[str, str]:
+    def price_list_id(self) -> tuple[str, str]:
         """The provider and the model under which the endpoint is looked up in the price list."""
         if self.billed_as is not None:
             listed, _, model = self.billed_as.partition(":")
@@ -162,11 +161,11 @@ class Endpoint:
 
     @property
     def schema_form(self) -> SchemaForm | None:
-        """How requests pass the schema of an answer; None for the Gemini and Anthropic APIs, which have one way."""
+        """How requests to an OpenAI-compatible API pass the schema of an answer; None for Gemini and Anthropic."""
         return self.can.schema_form if self.provider.api == "openai" else None
 
     def capability_sources(self) -> dict[str, str]:
-        """The source of each capability: a page about the model or its vendor, the table, or an assumption."""
+        """Where each capability is known from, by name: a page of the vendor, the table, or an assumption."""
         vendor = self.provider.vendor if self.provider.api == "openai" else OTHER
         return vendor.capability_sources(self.model, self.can, self.api_mode)
 
@@ -177,7 +176,7 @@ class Endpoint:
         does not.
         """
         is_openais_chat = self.api_mode == "chat" and self.provider.host == "api.openai.com"
-        return self.can.supports_chat_tools(effort) if is_openais_chat else self.can.tools
+        return self.can.can_call_tools_over_chat(effort) if is_openais_chat else self.can.tools
 
     @property
     def retirement(self) -> ModelRetirement | None:
@@ -186,7 +185,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Tier:
+class ChainTier:
     """Endpoints that are all tried before the next tier of their chain: a group, or the chain's own endpoints.
 
     Attributes:
@@ -200,15 +199,16 @@ class Tier:
 
 
 @dataclass(frozen=True)
-class Chain:
-    """The endpoints of a feature in one profile, in tiers. All of a tier are tried before the next tier.
+class EndpointChain:
+    """The endpoints of a feature in one profile, in tiers, which are tried one after the other.
 
     Attributes:
-        path: The path in the table of the value that set the chain, ``layer`` the configuration layer of
-            that value, and ``links`` the value itself: names of endpoints and groups.
+        layer: The configuration layer that set the chain.
+        path: The path in the table of the value that set the chain.
+        links: That value: names of endpoints and groups.
     """
 
-    tiers: tuple[Tier, ...]
+    tiers: tuple[ChainTier, ...]
     layer: str
     path: str = ""
     links: tuple[str, ...] = ()
@@ -236,7 +236,7 @@ class TrafficShare:
 
 @dataclass(frozen=True)
 class Feature:
-    """The settings of a feature, the same in every profile; its endpoints are in `Snapshot.chains`.
+    """The settings of a feature, the same in every profile; its endpoints are in `TableSnapshot.chains`.
 
     Attributes:
         extra_body: Extra fields in the bodies of its requests, by provider.
@@ -249,8 +249,8 @@ class Feature:
             locked.
         deadline: Seconds for a whole call, waits and fallbacks included.
         wait: The most seconds that a call waits for an endpoint on cooldown.
-        written: The keys that its row has; all other settings are defaults. ``layer`` is the row's
-            configuration layer.
+        written: The keys that its row has; all other settings are defaults.
+        layer: The configuration layer of its row.
         max_cost_usd: The most US dollars that a request may cost; endpoints that could cost more are not
             used.
         attempts: The most requests that one call may send to one endpoint.
@@ -297,17 +297,16 @@ class Feature:
     override: Override | None = None
 
     def extra_body_for(self, endpoint: Endpoint) -> dict[str, Any]:
-        """Merge the extra body fields for ``endpoint``; the feature's win over the endpoint's and the provider's."""
+        """Merge the extra body fields for ``endpoint``: the feature's over the endpoint's over the provider's."""
         provider = endpoint.provider
         return {**provider.extra_body, **endpoint.extra_body, **self.extra_body.get(provider.name, {})}
 
 
-class Features(dict[str, Feature]):
+class FeatureMap(dict[str, Feature]):
     """The features of a table by name. A missing name raises `UnknownFeatureError`, which names the nearest.
 
     Attributes:
-        groups: The groups by ``group:NAME``, as features. They are found by name, but not listed by
-            iteration.
+        groups: A feature for each ``group:NAME``, found by this name, but not listed by iteration.
     """
 
     def __init__(self, features: Mapping[str, Feature], groups: Mapping[str, Feature] | None = None) -> None:
@@ -321,8 +320,8 @@ class Features(dict[str, Feature]):
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The whole table at one moment, resolved and immutable. Each call's receipt has the ``hash`` of its snapshot.
+class TableSnapshot:
+    """The whole table at one moment, resolved and immutable. The receipt of a call has its ``hash``.
 
     Attributes:
         profile: The profile for calls that the operator pays for.
@@ -330,19 +329,19 @@ class Snapshot:
         byok_profile: The profile for callers who bring keys.
         chains: The chains by profile and feature.
         groups: The chains of calls by ``group:NAME``, the same in every profile.
-        demo: The endpoint that serves every feature while no key of the operator's is configured; None without.
+        demo: The endpoint that serves every feature while the operator has no key; None without.
         house_keys: The operator's own keys, by the slot of their account.
-        hash: Twelve hex digits over the file, the variables for profiles and features, the stored overrides, and the
-            names of the operator's keys, but not the keys.
+        hash: Twelve hex digits over the file, the variables for profiles and features, the stored overrides,
+            and the names of the operator's keys, but not the keys.
         source: The path of the file; None for a table from a text.
         private_networks: The networks that callers' own endpoints may be in, beside the public internet.
-        aliases: Alias, as written, to endpoint.
+        aliases: Each alias as written, with the name of its endpoint.
         overrides: The stored overrides in force.
         disabled: The endpoints that stored overrides remove from every chain.
         budgets: The budgets by name.
-        step_down_to: Profile to the next cheaper profile.
+        step_down_to: Each profile with the next cheaper profile.
         state_server: The server through which processes share limits and health; None if each has its own.
-        kept: What routing has computed from this snapshot, cached to be used again.
+        kept: A cache for what routing computes from this snapshot.
     """
 
     profile: str
@@ -350,9 +349,9 @@ class Snapshot:
     byok_profile: str
     demo: Endpoint | None
     providers: Mapping[str, Provider]
-    features: Features
-    chains: Mapping[str, Mapping[str, Chain]]
-    groups: Mapping[str, Chain]
+    features: FeatureMap
+    chains: Mapping[str, Mapping[str, EndpointChain]]
+    groups: Mapping[str, EndpointChain]
     hash: str
     source: Path | None = None
     house_keys: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
@@ -367,44 +366,47 @@ class Snapshot:
 
     @property
     def fingerprint_hash_key(self) -> bytes:
-        """The hash key for fingerprints of API keys. Processes with one state server share it; else it is random."""
+        """The key to hash API keys with: shared by processes with one state server; without a server, random."""
         return PROCESS_KEY if self.state_server is None else self.state_server.secret
 
-    def chain(self, feature: str, profile: str) -> Chain:
-        """The chain of a known feature, or group, in a known profile. An unknown name raises ``KeyError``."""
+    def chain(self, feature: str, profile: str) -> EndpointChain:
+        """The chain of a feature, or of a group, in ``profile``. An unknown name raises ``KeyError``."""
         return self.chains[profile].get(feature) or self.groups[feature]
 
     @property
-    def all_chains(self) -> Iterator[Chain]:
+    def all_chains(self) -> Iterator[EndpointChain]:
         """The chains of all features in all profiles, then those of all groups."""
         yield from (chain for served in self.chains.values() for chain in served.values())
         yield from self.groups.values()
 
     @cached_property
-    def step_down_snapshot(self) -> Snapshot | None:
+    def step_down_snapshot(self) -> TableSnapshot | None:
         """The snapshot with the next cheaper profiles, for calls that a budget's ``step_down_at`` moves to them.
 
-        None if there is no cheaper profile. It has no trials and no shadow endpoints, which are for the original
-        profile.
+        None if there is no cheaper profile. Trials and shadow endpoints are left out.
         """
         down = self.step_down_to
         house, byok = down.get(self.profile, self.profile), down.get(self.byok_profile, self.byok_profile)
         if (house, byok) == (self.profile, self.byok_profile):
             return None
-        features = {name: replace(one, split=(), shadow=()) for name, one in self.features.items()}
+        features = {name: replace(feature, split=(), shadow=()) for name, feature in self.features.items()}
         return replace(
-            self, profile=house, byok_profile=byok, features=Features(features, self.features.groups), kept={}
+            self,
+            profile=house,
+            byok_profile=byok,
+            features=FeatureMap(features, self.features.groups),
+            kept={},
         )
 
     @cached_property
     def endpoints(self) -> Mapping[str, Endpoint]:
         """Every endpoint in a chain or a group, by its name and its aliases."""
-        named = {str(one): one for chain in self.all_chains for one in chain}
+        named = {str(endpoint): endpoint for chain in self.all_chains for endpoint in chain}
         return named | {alias: named[name] for alias, name in self.aliases.items() if name in named}
 
     @property
-    def selectors(self) -> dict[str, str]:
-        """The custom selectors that the table names, each with the path where it is named."""
+    def custom_selector_paths(self) -> dict[str, str]:
+        """For each custom selector that the table names, the path in the table where it is named."""
         return {
             tier.select.name: f"groups.{tier.group}.select" if tier.group else f"features.{feature}.select"
             for served in self.chains.values()
@@ -414,7 +416,7 @@ class Snapshot:
         }
 
     @cached_property
-    def has_selectors(self) -> bool:
+    def has_custom_selectors(self) -> bool:
         """Whether a chain or a group names a custom selector."""
         return any(
             isinstance(tier.select, CustomStrategy) for chain in self.all_chains for tier in chain.tiers
@@ -429,24 +431,24 @@ class Snapshot:
 
     @cached_property
     def demo_active(self) -> bool:
-        """Whether the demo endpoint serves the operator's calls, because no other provider of the table could."""
+        """Whether the demo endpoint serves, because the operator has no key, and no provider works without one."""
         if self.demo is None:
             return False
         others = (provider for provider in self.providers.values() if provider.access != "embedded")
-        return not any(provider.access == "open" or self.has_key(provider) for provider in others)
+        return not any(provider.access == "open" or self.has_house_key(provider) for provider in others)
 
-    def has_key(self, provider: Provider) -> bool:
+    def has_house_key(self, provider: Provider) -> bool:
         """Whether the operator has a key for ``provider``."""
         return any(account.slot in self.house_keys for account in provider.accounts)
 
 
 def make_own_endpoint(base_url: str, model: str, networks: tuple[Network, ...]) -> Endpoint:
-    """Make the endpoint of a server that a caller brings, at ``base_url``, in the internet or in ``networks``.
+    """Make the endpoint of a server that a caller brings, at ``base_url``.
 
-    Its capabilities are those of a known model of that name, else the usual ones, as changed by the vendor
-    at that address. It has no price, because the user pays for it. ``networks`` are the private networks
-    that the operator permits.
+    Its capabilities are those of the known model of that name, or else defaults, adapted to the vendor at
+    that address. It has no price, because the user pays for it. ``networks`` are the private networks that
+    the operator permits beside the public internet.
     """
-    vendor, policy = find_vendor(urlsplit(base_url).hostname or ""), network_policy_for(base_url, networks)
+    vendor, policy = find_vendor(urlsplit(base_url).hostname or ""), make_network_policy(base_url, networks)
     provider = Provider(OWN, "openai", OWN, base_url, network_policy=policy, vendor=vendor, priced_as=OWN)
-    return Endpoint(provider, model, vendor.capabilities(model, "chat"))
+    return Endpoint(provider, model, vendor.model_capabilities(model, "chat"))

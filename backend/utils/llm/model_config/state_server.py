@@ -14,7 +14,7 @@ from ..packages import FOR_STATE_SERVER, find_missing_packages, install_advice
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..problems import Problems
+    from ..problems import TableProblems
 
 STATE_URL = "LLM_STATE_URL"
 STATE_SECRET = "LLM_STATE_SECRET"  # noqa: S105 - the variable's name
@@ -36,18 +36,20 @@ class StateServer:
 
 
 def read_state_server(
-    table_url: str | None, environ: Mapping[str, str], layer: str, problems: Problems
+    state_url_in_table: str | None, environ: Mapping[str, str], layer: str, problems: TableProblems
 ) -> StateServer | None:
     """Read the state server from ``LLM_STATE_URL``, or else the table's ``state_url``; None if neither is set.
 
     Args:
-        table_url: The value of ``state_url`` in the table.
+        state_url_in_table: The value of ``state_url`` in the table.
         environ: The environment.
         layer: The name of the table's layer in problems.
         problems: Collects the findings.
     """
     told = environ.get(STATE_URL, "").strip()
-    url, place, where = (told, STATE_URL, "environment") if told else (table_url or "", "state_url", layer)
+    url, place, where = (
+        (told, STATE_URL, "environment") if told else (state_url_in_table or "", "state_url", layer)
+    )
     if not url:
         return None
     if (fault := _fault(url)) is not None:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .overrides import Override, OverrideSource
-    from .snapshot import Snapshot
+    from .snapshot import TableSnapshot
 
-    Check = Callable[[Snapshot], Iterable[str]]
+    SnapshotCheck = Callable[[TableSnapshot], Iterable[str]]
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,12 @@ class _Reading(NamedTuple):
 
     text: str
     stored: tuple[Override, ...]
-    snapshot: Snapshot
+    snapshot: TableSnapshot
     ignored: tuple[IgnoredOverride, ...] = ()
 
 
 class Table(ForkSafe):
-    """Holds the `Snapshot` in force, which `reload` and `reload_if_changed` replace as a whole.
+    """Holds the `TableSnapshot` in force, which `reload` and `reload_if_changed` replace as a whole.
 
     Reading ``snapshot`` is one attribute access and takes no lock.
 
@@ -73,9 +73,9 @@ class Table(ForkSafe):
         self._environ = environ
         self._overrides = _Stored(overrides, now or Time().now)
         self._stamp = self._file_stamp()
-        self._checks: list[Check] = []
+        self._checks: list[SnapshotCheck] = []
         self._reading = self._read()
-        self.snapshot: Snapshot = self._reading.snapshot
+        self.snapshot: TableSnapshot = self._reading.snapshot
         self.problems: tuple[str, ...] = ()
         super().__init__()
 
@@ -88,8 +88,8 @@ class Table(ForkSafe):
         """The stored overrides that are not in force, because they do not fit the table."""
         return self._reading.ignored
 
-    def add_check(self, check: Check) -> None:
-        """Add a check that the snapshot in force and all later ones must pass; others are refused.
+    def add_snapshot_check(self, check: SnapshotCheck) -> None:
+        """Add a check that the snapshot in force and all later snapshots must pass to be put in force.
 
         Args:
             check: Returns the problems of a snapshot; none if it passes.
@@ -102,10 +102,10 @@ class Table(ForkSafe):
         self._checks.append(check)
 
     def set_override_source(self, source: OverrideSource) -> None:
-        """Replace the function that returns the stored overrides; used from the next `reload_if_changed` on."""
+        """Replace the function that returns the stored overrides; the next `reload_if_changed` reads from it."""
         self._overrides.source = source
 
-    def preview_override(self, new_override: Override) -> Snapshot:
+    def preview_override(self, new_override: Override) -> TableSnapshot:
         """Return the snapshot that would be in force if ``new_override`` were stored. Nothing is changed.
 
         Raises:
@@ -128,21 +128,21 @@ class Table(ForkSafe):
 
     def _without_misfits(self, reading: _Reading) -> _Reading:
         snapshot, ignored = reading.snapshot, []
-        for one in reading.stored:
+        for item in reading.stored:
             try:
-                snapshot = self._parsed(reading.text, (*snapshot.overrides, one))
+                snapshot = self._parsed(reading.text, (*snapshot.overrides, item))
             except ConfigError as error:
-                ignored.append(IgnoredOverride(one, error.problems))
-                _tell(one, "override.ignored", "; ".join(error.problems), logging.WARNING)
+                ignored.append(IgnoredOverride(item, error.problems))
+                _tell(item, "override.ignored", "; ".join(error.problems), logging.WARNING)
         return reading._replace(snapshot=snapshot, ignored=tuple(ignored))
 
-    def _parsed(self, text: str, overrides: tuple[Override, ...]) -> Snapshot:
+    def _parsed(self, text: str, overrides: tuple[Override, ...]) -> TableSnapshot:
         snapshot = parse_table(text, environ=self._environ, source=self.path, overrides=overrides)
         if problems := [problem for check in self._checks for problem in check(snapshot)]:
             raise ConfigError(problems)
         return snapshot
 
-    def reload(self) -> Snapshot:
+    def reload(self) -> TableSnapshot:
         """Read the file again and put the result in force.
 
         Raises:
@@ -181,10 +181,10 @@ class Table(ForkSafe):
         before, now = self.snapshot.overrides, reading.snapshot.overrides
         self._reading, self.snapshot = reading, reading.snapshot
         log.info("Table %s is in force.", self.snapshot.hash)
-        for one in (one for one in now if one not in before):
-            _tell(one, "override.in_force", "is in force")
-        for one in (one for one in before if one not in now):
-            _tell(one, "override.over", "is over")
+        for item in (item for item in now if item not in before):
+            _tell(item, "override.in_force", "is in force")
+        for item in (item for item in before if item not in now):
+            _tell(item, "override.over", "is over")
 
     def _file_stamp(self) -> tuple[int, ...] | None:
         if self.path is None:
@@ -220,4 +220,4 @@ class _Stored:
                 log.exception("overrides.unreadable: those before hold on")
             self._is_away = True
         now = self._now()
-        return tuple(one for one in self._told if now < one.until)
+        return tuple(item for item in self._told if now < item.until)

@@ -25,12 +25,14 @@ class Capabilities(BaseModel):
             ``unless_effort``: only without a reasoning effort. ``only_none``: only with the effort ``none``.
             ``never``: only over Responses.
         structured_output: Whether answers can be made to fit a JSON schema.
-        schema_form: How a request asks for a JSON schema. ``strict``, ``azure``, ``minimal``, ``grammar``:
-            the API enforces it, in the dialect of OpenAI, of Azure, common to all, or of grammar-based
-            servers. ``loose``: a schema that is not enforced. ``tool``: a tool to call. ``json``: JSON mode,
-            with the schema in the prompt. ``prompt``: only the prompt.
+        schema_form: How a request asks for a JSON schema. ``strict`` (OpenAI's dialect), ``azure`` (Azure's),
+            ``minimal`` (common to all) and ``grammar`` (grammar-based servers): the API enforces it. ``loose``:
+            not enforced. ``tool``: as a tool to call. ``json``: JSON mode, with the schema in the prompt.
+            ``prompt``: only in the prompt.
         images: Whether the model accepts images.
-        audio: Whether the model accepts audio; ``video`` and ``pdf`` likewise.
+        audio: Whether the model accepts audio.
+        video: Whether the model accepts video.
+        pdf: Whether the model accepts PDF files.
         temperature: Whether the model accepts a temperature and other sampling settings.
         logprobs: Whether the model can return the log probabilities of its tokens.
         cache_key: Whether a request may name a prompt cache key.
@@ -72,14 +74,16 @@ class Capabilities(BaseModel):
         """Hash only the fields that differ most between models, because every call looks a `Capabilities` up."""
         return hash((self.context_window, self.max_output, self.efforts))
 
-    def nearest_effort(self, intent: Effort) -> Effort | None:
-        """The offered reasoning effort that is closest to ``intent``; None if the model has no such control."""
+    def nearest_effort(self, requested_effort: Effort) -> Effort | None:
+        """The offered reasoning effort closest to ``requested_effort``; None if the model has no such control."""
         rank = EFFORTS.index
-        return min(self.efforts, key=lambda own: (abs(rank(own) - rank(intent)), rank(own)), default=None)
+        return min(
+            self.efforts, key=lambda own: (abs(rank(own) - rank(requested_effort)), rank(own)), default=None
+        )
 
-    def supports_chat_tools(self, intent: Effort | None) -> bool:
-        """Whether the model calls tools over OpenAI's own Chat Completions with the reasoning effort ``intent``."""
-        effort = self.nearest_effort(intent) if intent else None
+    def can_call_tools_over_chat(self, requested_effort: Effort | None) -> bool:
+        """Whether the model calls tools over OpenAI's own Chat Completions if a call asks for this reasoning effort."""
+        effort = self.nearest_effort(requested_effort) if requested_effort else None
         match self.chat_tools:
             case "any":
                 return self.tools
@@ -91,7 +95,7 @@ class Capabilities(BaseModel):
                 return False
 
     def max_prompt_tokens(self, reserved_for_answer: int | None = None) -> int:
-        """The longest prompt, in tokens, if ``reserved_for_answer`` tokens are kept for the answer; None is 0."""
+        """The longest prompt, in tokens, if ``reserved_for_answer`` tokens, by default 0, are kept for the answer."""
         left = self.context_window - min(reserved_for_answer or 0, self.max_output)
         return left if self.max_input is None else min(left, self.max_input)
 

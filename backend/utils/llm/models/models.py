@@ -223,7 +223,7 @@ https://api-docs.deepseek.com/guides/thinking_mode#tool-calls, https://github.co
 def find_capabilities(model: str) -> Capabilities:
     """Find the capabilities of ``model``.
 
-    A model of an unknown family gets `UNKNOWN`, with what its vendor requires.
+    A model of an unknown family gets `UNKNOWN`, changed by its vendor's known requirements.
     """
     family = _family(model)
     if family:
@@ -240,7 +240,7 @@ def is_known_model(model: str) -> bool:
 
 
 def capability_sources(model: str, endpoint_capabilities: Capabilities | None = None) -> dict[str, str]:
-    """The source of each value of the model's capabilities, such as a vendor's page, by the value's name.
+    """Map the name of each capability of ``model`` to the source of its value, such as a vendor's page.
 
     Args:
         model: The model.

@@ -58,9 +58,6 @@ RETIREMENTS: dict[str, ModelRetirement] = {
 
 @lru_cache(maxsize=1024)
 def find_retirement(model: str) -> ModelRetirement | None:
-    """Find the retirement of ``model``; None if no date is published.
-
-    A dated snapshot without a date of its own retires with its model.
-    """
+    """Find the retirement of ``model``, or else of the model that it is a snapshot of; None without a known date."""
     name = normalize_model_name(model)
     return RETIREMENTS.get(name) or RETIREMENTS.get(strip_snapshot_date(name))

@@ -50,7 +50,7 @@ class ModelVendor:
         own = [row for start, row in self.models.items() if name.startswith(start)]
         return {**self.chat, **own[0]} if own else self.chat
 
-    def capabilities(self, model: str, mode: str) -> Capabilities:
+    def model_capabilities(self, model: str, mode: str) -> Capabilities:
         """The capabilities of ``model`` at this vendor: those in the list of models, with the vendor's differences.
 
         ``mode`` is ``chat`` for Chat Completions; any other mode is Responses.
@@ -62,11 +62,8 @@ class ModelVendor:
     def capability_sources(
         self, model: str, endpoint_capabilities: Capabilities, mode: str
     ) -> dict[str, str]:
-        """Where each value of ``endpoint_capabilities`` comes from, by the name of the value.
-
-        The capabilities are those of an endpoint at this vendor.
-        """
-        here, values = self.capabilities(model, mode), self._overrides(model, mode)
+        """Map the name of each of an endpoint's capabilities at this vendor to the source of its value."""
+        here, values = self.model_capabilities(model, mode), self._overrides(model, mode)
         told = capability_sources(model)
         told |= dict.fromkeys(values, f"{self.page}, {CHECKED}" if self.page else OURS)
         return {
@@ -210,6 +207,6 @@ BY_NAME: Final = {vendor.name: vendor for vendor in VENDORS}
 def find_vendor(host: str, name: str = "") -> ModelVendor:
     """Find the vendor whose API is at ``host``, else the vendor called ``name``; `OTHER` if both are unknown."""
     for vendor in VENDORS:
-        if any(host == one or host.endswith(f".{one}") for one in vendor.hosts):
+        if any(host == item or host.endswith(f".{item}") for item in vendor.hosts):
             return vendor
     return BY_NAME.get(name, OTHER)

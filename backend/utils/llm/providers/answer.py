@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 
-from ..transport import AnswerTooLargeError, require_at_most
+from ..transport import AnswerTooLargeError, check_answer_limit
 from .ask import OTHERS_KEY, REASONING_KEY, STOP_KEY, THOUGHTS_KEY
 from .loose_json import text_or_empty
 from .surrogates import repair_surrogates
@@ -18,7 +18,7 @@ from .tool_calls import parse_tool_calls
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..transport import Trust
+    from ..transport import ServerTrust
     from .tool_calls import ToolCallPiece
 
 _IN_PIECES = frozenset({"text", "summary", "thinking"})
@@ -26,22 +26,20 @@ _IN_PIECES = frozenset({"text", "summary", "thinking"})
 
 @dataclass(slots=True)
 class ParsedAnswer:
-    """The parsed content of one answer: a complete answer, or one event of a streamed answer.
+    """The parsed content of a complete answer, or of one event of a streamed answer.
 
     Attributes:
-        thoughts: The model's thoughts (reasoning), as text.
-        reasoning: The thoughts as the provider's own objects, which the provider wants back in the next
-            request. In a stream an object may come in several pieces.
+        thoughts: The model's reasoning, as text.
+        reasoning: The reasoning as the provider's own objects, or pieces of them, to be sent back to it.
         calls: The tool calls, or pieces of tool calls.
         media: Content other than text, thoughts and tool calls, as LangChain's content blocks.
         logprobs: The log probabilities of tokens, in the form of Chat Completions.
         usage: The token counts of the whole answer so far; None if the provider has not reported them.
         reason: The finish reason, by the names of Chat Completions; None if there is none yet.
-        stop_sequence: The stop sequence of the request that ended the answer; None if the provider does not
-            say.
-        others: The finish reasons of the choices after the first one.
-        extras: Entries for the ``additional_kwargs`` of LangChain's message.
-        metadata: Entries for the ``response_metadata`` of LangChain's message, such as the model's name.
+        stop_sequence: The stop sequence that ended the answer; None if the provider does not report it.
+        others: The finish reasons of the second and later choices.
+        extras: Further entries for the ``additional_kwargs`` of LangChain's message.
+        metadata: Further entries for the ``response_metadata`` of LangChain's message.
     """
 
     text: str = ""
@@ -59,10 +57,7 @@ class ParsedAnswer:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def append_event(self, event: ParsedAnswer) -> None:
-        """Append the content of the next event of the stream, except its thoughts and reasoning.
-
-        The usage is merged with `merge_usage`; the first finish reason is kept.
-        """
+        """Append the content of the stream's next event, except its thoughts, which `ChunkBuilder` collects."""
         self.text += event.text
         self.refusal += event.refusal
         self.calls = [*self.calls, *event.calls]
@@ -75,7 +70,7 @@ class ParsedAnswer:
         self.extras |= event.extras
         self.metadata |= event.metadata
 
-    def content(self) -> str | list[str | dict[Any, Any]]:
+    def message_content(self) -> str | list[str | dict[Any, Any]]:
         """Return the ``content`` for LangChain's message: the text, or a list of content blocks if there are media."""
         if not self.media:
             return self.text
@@ -89,14 +84,11 @@ class ParsedAnswer:
         if self.thoughts:
             found = {**found, THOUGHTS_KEY: repair_surrogates(self.thoughts)}
         if self.reasoning:
-            found = {**found, REASONING_KEY: reassemble_blocks(self.reasoning)}
+            found = {**found, REASONING_KEY: join_block_pieces(self.reasoning)}
         return found
 
     def response_metadata(self) -> dict[str, Any]:
-        """Return the ``response_metadata`` for LangChain's message.
-
-        That is `metadata`, with the finish reason, the stop sequence and the log probabilities added.
-        """
+        """Return the ``response_metadata`` for LangChain's message: `metadata`, finish reason, log probabilities."""
         found = dict(self.metadata)
         if self.thoughts:
             found.pop("model_provider", None)
@@ -111,12 +103,8 @@ class ParsedAnswer:
         return found
 
 
-def reassemble_blocks(pieces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Join the ``pieces`` of objects from a stream, such as reasoning items, into whole objects.
-
-    Pieces of one object must follow each other. Their texts are concatenated; other values overwrite earlier
-    ones.
-    """
+def join_block_pieces(pieces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join adjacent ``pieces`` of streamed objects, such as reasoning items, into whole objects."""
     found = []
     for _, group in groupby(pieces, _block):
         same = list(group)
@@ -142,9 +130,8 @@ def make_usage_metadata(
 ) -> UsageMetadata | None:
     """Build LangChain's ``usage_metadata``; None if the counts of input and output are missing or 0.
 
-    The total may exceed input plus output by exactly the reasoning tokens or the cached tokens, because xAI
-    does not count thoughts as output, and some gateways do not count cached tokens as input. Then they are
-    added.
+    xAI does not count reasoning tokens as output, and some gateways do not count cached tokens as input. They
+    are added if that explains the difference between the total and the other counts exactly.
 
     Args:
         counts: The counts ``input``, ``output`` and ``total``; each may be missing.
@@ -170,10 +157,7 @@ def make_usage_metadata(
 
 
 def merge_usage(earlier: UsageMetadata | None, later: UsageMetadata | None) -> UsageMetadata | None:
-    """Merge two usage reports of one answer: each count is the later report's, unless that is 0.
-
-    Some servers report the input tokens first, and the output tokens at the end.
-    """
+    """Merge two usage reports of one answer: each count is the later one, or the earlier one if the later is 0."""
     if earlier is None or later is None:
         return later or earlier
     if later["input_tokens"] and later["output_tokens"]:
@@ -197,18 +181,18 @@ def merge_usage(earlier: UsageMetadata | None, later: UsageMetadata | None) -> U
 # Whole answers -------------------------------------------------------------------------------------------------------
 
 
-def to_ai_message(answer: ParsedAnswer, trust: Trust) -> AIMessage:
-    """Convert a complete answer into LangChain's ``AIMessage``, and replace lone surrogates in its texts.
+def to_ai_message(answer: ParsedAnswer, trust: ServerTrust) -> AIMessage:
+    """Convert a complete answer into LangChain's ``AIMessage``. Lone surrogates in its text are replaced.
 
     Raises:
         AnswerTooLargeError: The answer exceeds the bounds of ``trust``.
     """
-    AnswerSizeLimiter(trust).add(answer)
+    AnswerSizeLimiter(trust).add_answer(answer)
     if not answer.text.isascii():
         answer.text = repair_surrogates(answer.text)
     good, bad = parse_tool_calls(answer.calls, trust) if answer.calls else ([], [])
     return AIMessage(
-        content=answer.content(),
+        content=answer.message_content(),
         additional_kwargs=answer.additional_kwargs(),
         tool_calls=good,
         invalid_tool_calls=bad,
@@ -218,13 +202,13 @@ def to_ai_message(answer: ParsedAnswer, trust: Trust) -> AIMessage:
 
 
 class AnswerSizeLimiter:
-    """Adds up the size of an answer while it arrives, and raises an error when it exceeds a bound of `Trust`."""
+    """Adds up the size of an answer while it arrives, and raises an error when it exceeds a bound of `ServerTrust`."""
 
-    def __init__(self, trust: Trust) -> None:
+    def __init__(self, trust: ServerTrust) -> None:
         self._trust = trust
         self._text = self._refusal = self._logprobs = 0
 
-    def add(self, answer: ParsedAnswer) -> None:
+    def add_answer(self, answer: ParsedAnswer) -> None:
         """Add the size of ``answer``: a complete answer, or the next piece of a stream.
 
         Raises:
@@ -235,10 +219,10 @@ class AnswerSizeLimiter:
         if self._text > trust.most_text:
             raise AnswerTooLargeError(f"{trust.most_text:,} characters")
         if len(answer.text) > trust.most_values:
-            require_at_most(sum(map(answer.text.count, ",:[{")), trust.most_values, "values in a text")
+            check_answer_limit(sum(map(answer.text.count, ",:[{")), trust.most_values, "values in a text")
         if answer.refusal:
             self._refusal += len(answer.refusal)
-            require_at_most(self._refusal, trust.most_refusal, "characters of a refusal")
+            check_answer_limit(self._refusal, trust.most_refusal, "characters of a refusal")
         if answer.logprobs:
             self._logprobs += len(answer.logprobs)
-            require_at_most(self._logprobs, trust.most_logprobs, "tokens with their probabilities")
+            check_answer_limit(self._logprobs, trust.most_logprobs, "tokens with their probabilities")

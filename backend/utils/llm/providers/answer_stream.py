@@ -10,7 +10,7 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from ..failures import BadAnswer, FailureCategory
 from ..transport import LONG_BODY, AnswerTooLargeError
-from .answer import AnswerSizeLimiter, ParsedAnswer, merge_usage, reassemble_blocks
+from .answer import AnswerSizeLimiter, ParsedAnswer, join_block_pieces, merge_usage
 from .ask import REASONING_KEY
 from .events import BLANK, EVENTS, ServerSentEventParser
 from .loose_json import parse_json_object, parse_json_objects
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
 
     from ..errors import LLMError
-    from ..transport import Ticket, Trust
+    from ..transport import ServerTrust, Ticket
     from .chat_api import AnswerReader
 
 EAGER = 250
@@ -39,13 +39,13 @@ _SECONDS_FOR_USAGE = 2.0
 
 
 class StreamParser:
-    """Parses the body of one response into LangChain chunks, from server-sent events or from a JSON document.
+    """Parses the body of one response, server-sent events or a JSON document, into LangChain chunks.
 
-    A server that does not stream sends a JSON document although a stream was requested.
+    Servers that cannot stream send a JSON document although a stream was requested.
 
     Args:
         reader: The parser of the API's answers.
-        ticket: The ticket of the attempt, whose ``trust`` bounds the answer.
+        ticket: The ticket of the attempt, whose ``trust`` limits the size of the answer.
         content_type: The response's content type. It is only a hint: some servers declare JSON and send
             events.
     """
@@ -69,7 +69,7 @@ class StreamParser:
         """Whether the finish reason has arrived. If the connection breaks after that, no content is lost."""
         return self._answer.has_finish_reason
 
-    def shorten_timeout_at_end(self) -> None:
+    def shorten_wait_for_usage(self) -> None:
         """Shorten the read timeout to a few seconds if only the token usage can still follow.
 
         Some gateways never send the usage, and leave the connection open.
@@ -95,8 +95,8 @@ class StreamParser:
 
         Args:
             part: The next bytes.
-            has_more: Whether further bytes have already arrived. If so, events may be kept back, to be joined
-                with the next ones into one chunk.
+            has_more: Whether further bytes have already arrived. If so, an event may be kept back, to be joined
+                with the next event into one chunk.
         """
         if self._is_new and (begun := part.lstrip(BLANK)):
             self._is_new = False
@@ -109,7 +109,7 @@ class StreamParser:
             yield from self._waiting()
 
     def flush(self) -> Iterator[ChatGenerationChunk]:
-        """Yield the chunks of everything that is still buffered at the end of the body; nothing if all was yielded."""
+        """Yield the chunks of the data that is still buffered. Call this at the end of the body."""
         yield from self._said(self._events.flush())
         try:
             if self._is_document:
@@ -155,9 +155,7 @@ class StreamParser:
 
 
 def parse_streamed_message(stream: StreamParser, body: bytes) -> AIMessage:
-    """Parse ``body``, a complete stream of events, into one message.
-
-    This is for servers that stream although they were asked not to.
+    """Parse ``body``, a complete stream of events, into one message, for servers that stream without being asked.
 
     Args:
         stream: A new parser that has read nothing yet.
@@ -176,7 +174,7 @@ def parse_streamed_message(stream: StreamParser, body: bytes) -> AIMessage:
 def record_oversized_answer(ticket: Ticket, error: AnswerTooLargeError) -> LLMError:
     """Record on the ticket that the answer was too large, and return the error for the caller to raise.
 
-    Which type of error it is depends on the `Trust` of the server.
+    The type of the error depends on the `ServerTrust` of the server.
     """
     return ticket.refuse_answer(f"sent more than {error}")
 
@@ -188,13 +186,12 @@ class ChunkBuilder:
     """Builds LangChain's chunks from the parsed events of one stream; several events may become one chunk.
 
     Attributes:
-        has_finish_reason: Whether the last event with content or finish reason had a finish reason, so that
-            only the usage may follow.
-        is_done: Whether that event had a finish reason and no content. Some servers send a finish reason
-            with every piece of text, so that a finish reason with content does not prove the end.
+        has_finish_reason: Whether the finish reason has arrived, and no content without one since.
+        is_done: Whether the last event with content or a finish reason had only the finish reason. Some servers
+            send a finish reason with every piece of text, so that one with content does not prove the end.
     """
 
-    def __init__(self, trust: Trust) -> None:
+    def __init__(self, trust: ServerTrust) -> None:
         self._trust = trust
         self._weight = AnswerSizeLimiter(trust)
         self._calls = ToolCallAssembler(trust)
@@ -235,7 +232,7 @@ class ChunkBuilder:
         """
         if piece.calls:
             piece.calls = self._calls.feed(piece.calls)
-        self._weight.add(piece)
+        self._weight.add_answer(piece)
         if self._half or not piece.text.isascii():
             piece.text, self._half = split_trailing_surrogate(self._half + piece.text)
         if piece.thoughts:
@@ -277,7 +274,7 @@ class ChunkBuilder:
         return piece
 
     def flush(self) -> ChatGenerationChunk | None:
-        """Make the last chunk, with content held back until the end of the stream; None if there is none.
+        """Make the last chunk, including content that was held back; None if nothing is left.
 
         Raises:
             AnswerTooLargeError: The arguments of tool calls have too many characters that are not valid JSON.
@@ -292,7 +289,7 @@ class ChunkBuilder:
         made = self.take_chunk()
         if made is not None and self._reasoning:
             # Once and whole: LangChain would join the objects' names as well.
-            made.message.additional_kwargs[REASONING_KEY] = reassemble_blocks(self._reasoning)
+            made.message.additional_kwargs[REASONING_KEY] = join_block_pieces(self._reasoning)
         if made is not None and held:
             # Put in afterwards: LangChain would read each piece as if it was the whole.
             made.message.tool_call_chunks += map(to_tool_call_chunk, held)  # type: ignore[attr-defined]
@@ -308,7 +305,7 @@ def _joined(first: ParsedAnswer | None, second: ParsedAnswer) -> ParsedAnswer:
 
 def _chunk_of(piece: ParsedAnswer) -> ChatGenerationChunk:
     message = AIMessageChunk(
-        content=piece.content(),
+        content=piece.message_content(),
         additional_kwargs=piece.additional_kwargs(),
         response_metadata=piece.response_metadata(),
         usage_metadata=piece.usage,

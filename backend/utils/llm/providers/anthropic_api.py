@@ -12,10 +12,10 @@ from ..failures import BadAnswer, FailureCategory, to_chat_finish_reason
 from ..schema_dialects import MINIMAL, rewrite_for_dialect
 from ..transport import AnswerTooLargeError
 from .answer import ParsedAnswer, make_usage_metadata
-from .anthropic_history import AnthropicHistory, anthropic_history
-from .ask import InexpressibleRequestError, SerializedRequest, raise_if_error
+from .anthropic_history import AnthropicHistory, to_anthropic_history
+from .ask import SerializedRequest, UnsupportedRequestError, raise_if_provider_error
 from .loose_json import (
-    name_or_none,
+    nonempty_string_or_none,
     object_or_empty,
     objects_in_list,
     parse_token_count,
@@ -60,7 +60,7 @@ _USED_OUTWARD = {"reasoning": "thinking_tokens"}
 
 
 class AnthropicMessagesApi:
-    """Serializes requests for Anthropic's Messages API, and makes the readers of its answers."""
+    """Serializes requests for Anthropic's Messages API, and makes the readers of answers."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
         """Serialize ``request`` as JSON of the Messages API. See `ChatApi.serialize`."""
@@ -69,8 +69,8 @@ class AnthropicMessagesApi:
         path = "/messages" if base_url.endswith("/v1") else "/v1/messages"
         return SerializedRequest(path, _body(request, schema, streams=streams), HEADERS)
 
-    def make_reader(self, request: ModelRequest) -> AnthropicAnswerReader:
-        """Make a reader for the answer to ``request``. See `ChatApi.make_reader`."""
+    def make_answer_reader(self, request: ModelRequest) -> AnthropicAnswerReader:
+        """Make a reader for the answer to ``request``. See `ChatApi.make_answer_reader`."""
         return AnthropicAnswerReader(request.stop, max_blocks=request.ticket.trust.most_calls)
 
 
@@ -78,8 +78,8 @@ def choose_schema_enforcement(request: ModelRequest) -> tuple[ModelRequest, Mapp
     """Decide whether the API can enforce the schema of ``request``; if not, put the schema into the prompt.
 
     Returns:
-        The request, with instructions in the prompt if they are needed; and the schema for the API to
-        enforce, None if there is none.
+        The request, with the schema in its prompt if the API cannot enforce the schema; and the schema for the
+        API to enforce, or None.
     """
     schema = request.ask.schema
     if schema is None:
@@ -94,7 +94,7 @@ def choose_schema_enforcement(request: ModelRequest) -> tuple[ModelRequest, Mapp
 
 def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: bool) -> dict[str, Any]:
     ask, endpoint = request.ask, request.endpoint
-    said = anthropic_history(request.messages, ask, endpoint.provider.name)
+    said = to_anthropic_history(request.messages, ask, endpoint.provider.name)
     options = dict(request.settings)
     effort, budget, user = (options.pop(name, None) for name in ("effort", "thinking_budget", "user"))
     forced = ask.tools and ask.tool_choice not in {None, "auto", "none"}
@@ -111,7 +111,7 @@ def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: b
     optional = {
         "system": _system(said, ask),
         "metadata": {"user_id": user} if user else None,
-        "stop_sequences": [one for one in request.stop or () if one and not one.isspace()],
+        "stop_sequences": [item for item in request.stop or () if item and not item.isspace()],
         "thinking": thinking,
         "output_config": output,
         **_tools(ask),
@@ -165,7 +165,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
         return tool
     schema = {"type": "object", "properties": {}, **(function.get("parameters") or {})}
     if not {"anyOf", "oneOf", "allOf"}.isdisjoint(schema):
-        raise InexpressibleRequestError(
+        raise UnsupportedRequestError(
             "the Messages API takes no tool whose arguments are one of several objects"
         )
     strict = rewrite_for_dialect(schema, MINIMAL) if function.get("strict") else None
@@ -184,8 +184,8 @@ class AnthropicAnswerReader:
     """Reads one answer of the Messages API, complete or event by event.
 
     Args:
-        stop: The stop sequences of the request. The API rejects sequences of white space only, so these are
-            applied to the text here.
+        stop: The stop sequences of the request. Those of only white space, which the API rejects, are applied
+            to the text here.
         max_blocks: The maximum number of content blocks; an answer with more is an error.
 
     Attributes:
@@ -203,7 +203,7 @@ class AnthropicAnswerReader:
 
     def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
         """Parse a complete answer. See `AnswerReader.parse_answer`."""
-        raise_if_error(document.get("error"))
+        raise_if_provider_error(document.get("error"))
         if not isinstance(document.get("content"), list):
             raise BadAnswer(FailureCategory.UNREADABLE)
         found = self._whole(document)
@@ -214,7 +214,7 @@ class AnthropicAnswerReader:
 
     def parse_event(self, document: dict[str, Any]) -> ParsedAnswer | None:
         """Parse one event of a stream. See `AnswerReader.parse_event`."""
-        raise_if_error(document.get("error"))
+        raise_if_provider_error(document.get("error"))
         place = parse_token_count(document.get("index"))
         match document.get("type"):
             case "message_start":
@@ -235,7 +235,7 @@ class AnthropicAnswerReader:
         """A message as an answer; at the start of a stream the message is empty."""
         found = ParsedAnswer(
             usage=self._used(message.get("usage")),
-            reason=to_chat_finish_reason(name_or_none(message.get("stop_reason"))),
+            reason=to_chat_finish_reason(nonempty_string_or_none(message.get("stop_reason"))),
             metadata=_metadata(message),
         )
         blocks = objects_in_list(message.get("content"))
@@ -265,7 +265,12 @@ class AnthropicAnswerReader:
         if given:
             self._complete.add(place)
         arguments = json.dumps(given) if given and not isinstance(given, str) else text_or_empty(given)
-        return ToolCallPiece(place, name_or_none(block.get("id")), name_or_none(block.get("name")), arguments)
+        return ToolCallPiece(
+            place,
+            nonempty_string_or_none(block.get("id")),
+            nonempty_string_or_none(block.get("name")),
+            arguments,
+        )
 
     def _delta(self, delta: Mapping[str, Any], place: int | None) -> ParsedAnswer | None:
         match delta:
@@ -283,7 +288,7 @@ class AnthropicAnswerReader:
         return ParsedAnswer(
             usage=self._used(document.get("usage")),
             reason=self._stops.correct_finish_reason(
-                to_chat_finish_reason(name_or_none(delta.get("stop_reason")))
+                to_chat_finish_reason(nonempty_string_or_none(delta.get("stop_reason")))
             ),
             stop_sequence=self._stop_in(delta),
         )
@@ -319,7 +324,9 @@ class AnthropicAnswerReader:
 def _thought(place: int | None, block: Mapping[str, Any]) -> ParsedAnswer:
     """A thought, or a piece of one, with the signature that its provider wants back."""
     kept = {
-        name: told for name in ("thinking", "signature", "data") if (told := name_or_none(block.get(name)))
+        name: told
+        for name in ("thinking", "signature", "data")
+        if (told := nonempty_string_or_none(block.get(name)))
     }
     return ParsedAnswer(
         thoughts=kept.get("thinking", ""), reasoning=[{"type": block["type"], "index": place, **kept}]
@@ -329,8 +336,8 @@ def _thought(place: int | None, block: Mapping[str, Any]) -> ParsedAnswer:
 def _metadata(message: Mapping[str, Any]) -> dict[str, Any]:
     """The model that answered. Without ``model_provider``, because for Anthropic LangChain expects calls and thoughts in the content."""
     found = {
-        "id": name_or_none(message.get("id")),
-        "model_name": name_or_none(message.get("model")),
-        "service_tier": name_or_none(object_or_empty(message.get("usage")).get("service_tier")),
+        "id": nonempty_string_or_none(message.get("id")),
+        "model_name": nonempty_string_or_none(message.get("model")),
+        "service_tier": nonempty_string_or_none(object_or_empty(message.get("usage")).get("service_tier")),
     }
     return {name: told for name, told in found.items() if told is not None}

@@ -18,14 +18,14 @@ from .turns import (
     can_provider_read_thoughts,
     list_content_blocks,
     list_tool_names,
-    make_unsupported_error,
-    make_user_content,
+    list_user_content_blocks,
+    make_unsupported_block_error,
     make_valid_call_id,
     make_valid_tool_name,
     move_media_to_user_messages,
+    replace_non_json_values,
     restore_original_thoughts,
     split_system_messages,
-    to_standard_json,
 )
 
 if TYPE_CHECKING:
@@ -61,19 +61,21 @@ class AnthropicHistory(NamedTuple):
     system: str | list[dict[str, Any]]
 
 
-def anthropic_history(history: Sequence[BaseMessage], ask: CallSettings, provider: str) -> AnthropicHistory:
+def to_anthropic_history(
+    history: Sequence[BaseMessage], call_settings: CallSettings, provider: str
+) -> AnthropicHistory:
     """Convert a normalized conversation into the messages and the system prompt of Anthropic's API.
 
     Args:
         history: The messages, as returned by `normalize_history`.
-        ask: The settings of the call; the names of its tools are left unchanged.
+        call_settings: The settings of the call. The names of the tools that they declare are not corrected.
         provider: The provider that gets the messages. Only thoughts that this provider can read are sent.
 
     Raises:
-        InexpressibleRequestError: The API has no form for a part of ``history``.
+        UnsupportedRequestError: The API has no form for a part of ``history``.
     """
     systems, turns = split_system_messages(history)
-    writer = _Writer(list_tool_names(ask.tools), provider)
+    writer = _Writer(list_tool_names(call_settings.tools), provider)
     messages: list[dict[str, Any]] = []
     for message in add_missing_user_turns(move_media_to_user_messages(turns, (AIMessage,))):
         _append(messages, writer.message(message))
@@ -83,7 +85,7 @@ def anthropic_history(history: Sequence[BaseMessage], ask: CallSettings, provide
 def _system_with_cache(history: Sequence[BaseMessage], count: int) -> list[dict[str, Any]]:
     """The first ``count`` system messages as blocks, if any of them is marked for the cache; else nothing."""
     told = [list_content_blocks(message) for message in history if isinstance(message, SystemMessage)][:count]
-    parts = [part for one in told for part in one]
+    parts = [part for item in told for part in item]
     is_marked = any("cache_control" in part for part in parts)
     return [_with_cache({"type": "text", "text": part["text"]}, part) for part in parts] if is_marked else []
 
@@ -121,7 +123,10 @@ class _Writer:
             case ToolMessage():
                 return {"role": "user", "content": [_result(message)]}
             case _:
-                return {"role": "user", "content": _shorthand([*_user_content(make_user_content(message))])}
+                return {
+                    "role": "user",
+                    "content": _shorthand([*_user_content(list_user_content_blocks(message))]),
+                }
 
     def _call(self, call: Any) -> dict[str, Any]:
         name = make_valid_tool_name(call["name"], self._declared)
@@ -129,7 +134,7 @@ class _Writer:
             "type": "tool_use",
             "id": _id(call["id"]),
             "name": name,
-            "input": to_standard_json(call["args"]),
+            "input": replace_non_json_values(call["args"]),
         }
 
 
@@ -178,8 +183,8 @@ def _result(message: ToolMessage) -> dict[str, Any]:
     parts = list_content_blocks(message)
     serialized: dict[str, Any] = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id)}
     content = [
-        {name: value for name, value in one.items() if name != "cache_control"}
-        for one in _user_content(parts)
+        {name: value for name, value in item.items() if name != "cache_control"}
+        for item in _user_content(parts)
     ]
     if content:
         serialized["content"] = _shorthand(content)
@@ -198,7 +203,7 @@ def _user_content(parts: Iterable[Block]) -> Iterator[dict[str, Any]]:
         elif part["type"] in MEDIA:
             yield _with_cache(_media(part), part)
         else:
-            raise make_unsupported_error(part, _API)
+            raise make_unsupported_block_error(part, _API)
 
 
 def _with_cache(serialized: dict[str, Any], part: Block) -> dict[str, Any]:
@@ -210,7 +215,7 @@ def _media(part: Block) -> dict[str, Any]:
     kind, known = ("image", _IMAGES) if part["type"] == "image" else ("document", _DOCUMENTS)
     mime = part.get("mime_type") or ("image/png" if kind == "image" else "application/pdf")
     if part["type"] not in {"image", "file"} or mime not in known:
-        raise make_unsupported_error(part, _API)
+        raise make_unsupported_block_error(part, _API)
     title = {"title": part["filename"]} if "filename" in part and kind == "document" else {}
     return {"type": kind, "source": _source(part, mime), **title}
 
@@ -220,6 +225,6 @@ def _source(part: Block, mime: str) -> dict[str, Any]:
         return {"type": "base64", "media_type": mime, "data": part["base64"]}
     if "file_id" in part:
         if not part["file_id"].startswith(_OWN_FILE):
-            raise make_unsupported_error(part, _API)
+            raise make_unsupported_block_error(part, _API)
         return {"type": "file", "file_id": part["file_id"]}
     return {"type": "url", "url": part["url"]}

@@ -60,7 +60,7 @@ class CallSettings(NamedTuple):
         endpoint: The endpoint that the caller chose for this call; None if the table decides.
         fallbacks: Whether other endpoints may serve the call if the first one fails.
         embedding: The settings of embeddings; None for a chat call.
-        call_id: The UUIDv7 for the receipt and the ledger, which no other call has; None to generate an id.
+        call_id: The call's id in the receipt and the ledger, a new UUIDv7; None to generate an id.
     """
 
     options: Options
@@ -79,14 +79,14 @@ class ModelRequest(NamedTuple):
     """One request to one endpoint.
 
     Attributes:
-        ask: The settings of the call.
-        settings: The model options as keyword arguments of the endpoint's API. Shared between calls: copy
-            before a change.
+        ask: The settings of the call, the same at every endpoint.
+        settings: The model options as keyword arguments for the endpoint's API. Shared between calls: do not
+            modify them.
         messages: The conversation, as returned by `normalize_history`.
         stop: The stop sequences.
         seconds: The timeout of the request, in seconds.
         ticket: The permission for this attempt; the transport sends nothing without a valid ticket.
-        is_plain: Whether all messages are plain texts of system, user or model.
+        is_plain: Whether all messages are plain texts of the system, the user or the model.
         extra_body: Extra fields for the request's body, from the table. They never replace fields set by
             Patchbay.
     """
@@ -116,10 +116,10 @@ class SerializedRequest(NamedTuple):
     headers: Mapping[str, str]
 
 
-class InexpressibleRequestError(Exception):
-    """The API's format cannot express a part of the request, such as a video. Nothing was sent.
+class UnsupportedRequestError(Exception):
+    """The API's format has no form for a part of the request, such as a video. Nothing was sent.
 
-    The call then goes on at the next endpoint, whose API may be able to.
+    The call falls back to the next endpoint, whose API may support that part.
     """
 
 
@@ -137,11 +137,11 @@ class ProviderError(Exception):
         self.body = body
 
 
-def raise_if_error(error: object) -> None:
-    """Raise `ProviderError` if ``error``, the value of the field ``error`` in a response's JSON, is not empty.
+def raise_if_provider_error(error: object) -> None:
+    """Raise `ProviderError` if ``error``, the field ``error`` of a response's JSON, is not empty.
 
     Raises:
-        ProviderError: ``error`` is not empty. Its value is the exception's ``body``.
+        ProviderError: ``error`` is not empty. The exception's ``body`` contains it.
     """
     if error:
         body = error if isinstance(error, dict) else {"message": str(error)}

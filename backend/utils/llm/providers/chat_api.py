@@ -42,20 +42,16 @@ class AnswerReader(Protocol):
 
 
 class ChatApi(Protocol):
-    """One provider API: serializes requests, and makes readers of answers. Holds no key and no address."""
+    """One provider API: serializes requests, and makes the readers of answers. Holds no key and no address."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
-        """Serialize ``request`` into path, JSON body and headers.
-
-        Args:
-            request: The request.
-            streams: Whether to ask for a streamed answer.
+        """Serialize ``request`` into path, JSON body and headers; ``streams`` asks for a streamed answer.
 
         Raises:
-            InexpressibleRequestError: The API has no form for a part of ``request``.
+            UnsupportedRequestError: The API has no form for a part of ``request``.
         """
         ...
 
-    def make_reader(self, request: ModelRequest) -> AnswerReader:
+    def make_answer_reader(self, request: ModelRequest) -> AnswerReader:
         """Make a new reader for the answer to ``request``. Each answer needs its own reader."""
         ...

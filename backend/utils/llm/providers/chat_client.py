@@ -1,8 +1,4 @@
-"""Sends requests and reads answers as JSON, without the vendors' SDKs.
-
-An SDK converts every request and every answer through its own types, which takes two thirds of a call's
-CPU time. The SDK's other work (addresses, keys, timeouts, retries) is done by Patchbay's transport.
-"""
+"""Sends requests and parses answers without the vendors' SDKs, which take two thirds of a call's CPU time."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from ..caller import await_without_caller
 from ..transport import ERROR_STATUS, LONG_BODY, AnswerTooLargeError, Request
 from .answer import to_ai_message
 from .answer_stream import StreamParser, parse_streamed_message, record_oversized_answer
-from .ask import InexpressibleRequestError, ProviderError
+from .ask import ProviderError, UnsupportedRequestError
 from .events import BLANK, EVENTS
 from .loose_json import parse_json_objects
 
@@ -39,10 +35,7 @@ _LONGEST_SENTENCE = 2000
 
 
 class ChatClient:
-    """Sends requests of one API, and reads the answers. Holds no key, so that all users share it.
-
-    There is one client for each `ChatClientKey`.
-    """
+    """Sends requests of one API, and parses the answers. Users share the client, because it holds no key."""
 
     def __init__(self, api: ChatApi, transport: SigningTransport) -> None:
         self._api = api
@@ -52,7 +45,7 @@ class ChatClient:
         """Send ``request`` and return the complete answer as a message. Blocks the thread.
 
         Raises:
-            InexpressibleRequestError: The API has no form for a part of ``request``.
+            UnsupportedRequestError: The API has no form for a part of ``request``.
             ProviderError: The provider reported an error.
             BadAnswer: The body is JSON, but not an answer.
             LLMError: The request was not sent, or the answer exceeds the size bounds for its server.
@@ -75,12 +68,9 @@ class ChatClient:
         return await await_without_caller(asyncio.to_thread(self._message, document, request))
 
     def stream(self, request: ModelRequest) -> Generator[ChatGenerationChunk]:
-        """Send ``request`` and yield the answer's chunks as they arrive.
+        """Send ``request`` and yield the answer's chunks as they arrive. Raises the errors of `generate`.
 
-        Close the generator if you stop before its end, so that the connection is released.
-
-        Raises:
-            ProviderError: The provider reported an error. All other errors are those of `generate`.
+        If you stop early, close the generator, so that the connection is released.
         """
         signed = self._serialized(request, streams=True)
         response = self._transport.send(request.ticket.number, signed)
@@ -93,7 +83,7 @@ class ChatClient:
                     if stream.is_over:
                         response.drain()
                         break
-                    stream.shorten_timeout_at_end()
+                    stream.shorten_wait_for_usage()
             except httpx2.TransportError:
                 if not stream.has_finish_reason:
                     raise
@@ -118,7 +108,7 @@ class ChatClient:
                     if stream.is_over:
                         await response.drain()
                         break
-                    stream.shorten_timeout_at_end()
+                    stream.shorten_wait_for_usage()
             except httpx2.TransportError:
                 if not stream.has_finish_reason:
                     raise
@@ -129,7 +119,7 @@ class ChatClient:
 
     def _stream_reader(self, request: ModelRequest, response: Response | AsyncResponse) -> StreamParser:
         said = response.headers.get("content-type", "")
-        return StreamParser(self._api.make_reader(request), request.ticket, said)
+        return StreamParser(self._api.make_answer_reader(request), request.ticket, said)
 
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
         try:
@@ -139,13 +129,13 @@ class ChatClient:
             content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             log.warning("A request could not be worded: %s", type(error).__name__)
-            raise InexpressibleRequestError("something in the request could not be worded") from error
+            raise UnsupportedRequestError("something in the request could not be worded") from error
         # Half a surrogate pair, which may stand in what the product says, is in no encoding.
         encoded = content.encode(errors="replace")
         return Request(request.endpoint.provider.base_url.rstrip("/") + path, headers, encoded)
 
     def _message(self, document: bytes, request: ModelRequest) -> AIMessage:
-        trust, reader = request.ticket.trust, self._api.make_reader(request)
+        trust, reader = request.ticket.trust, self._api.make_answer_reader(request)
         try:
             first, *others = parse_json_objects(document, trust)
             if not others:

@@ -17,11 +17,11 @@ from pydantic import SecretStr
 from ..failures import GOOD, BadAnswer, FailureCategory, to_chat_finish_reason
 from ..transport import AnswerTooLargeError
 from .answer import ParsedAnswer, make_usage_metadata
-from .ask import SerializedRequest, raise_if_error
+from .ask import SerializedRequest, raise_if_provider_error
 from .chat_history import role_names_for_model, to_chat_messages
 from .logprobs import parse_logprobs
 from .loose_json import (
-    name_or_none,
+    nonempty_string_or_none,
     object_or_empty,
     objects_in_list,
     parse_token_count,
@@ -72,11 +72,7 @@ _USUAL = frozenset({"role", "content", "tool_calls"})
 
 
 class ChatCompletionsApi:
-    """Serializes requests for Chat Completions, as `ChatOpenAI` does, and makes the readers of answers.
-
-    Args:
-        model: The model that the requests are serialized for.
-    """
+    """Serializes requests to ``model`` for Chat Completions, as `ChatOpenAI` does, and makes readers of answers."""
 
     def __init__(self, model: str) -> None:
         self._chat = make_chat_openai(model, use_responses_api=False)
@@ -94,13 +90,15 @@ class ChatCompletionsApi:
         )
         if request.is_plain and not request.endpoint.can.strict_turns:
             roles = self._roles
-            body["messages"] = [{"role": roles[one.type], "content": one.content} for one in request.messages]
+            body["messages"] = [
+                {"role": roles[message.type], "content": message.content} for message in request.messages
+            ]
         else:
             body["messages"] = to_chat_messages(request, self._roles)
         return SerializedRequest("/chat/completions", body, HEADERS)
 
-    def make_reader(self, request: ModelRequest) -> ChatCompletionsAnswerReader:
-        """Make a reader for the answer to ``request``. See `ChatApi.make_reader`."""
+    def make_answer_reader(self, request: ModelRequest) -> ChatCompletionsAnswerReader:
+        """Make a reader for the answer to ``request``. See `ChatApi.make_answer_reader`."""
         return ChatCompletionsAnswerReader(
             request.stop,
             has_others=request.ticket.trust.has_others,
@@ -147,14 +145,7 @@ def _nested(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_chat_openai(model: str, *, use_responses_api: bool) -> ChatOpenAI:
-    """Create LangChain's `ChatOpenAI`, only to serialize requests: it cannot send them.
-
-    It reads no environment variables.
-
-    Args:
-        model: The model.
-        use_responses_api: Whether to serialize for the Responses API instead of Chat Completions.
-    """
+    """Create LangChain's `ChatOpenAI` only to serialize requests, without network and environment variables."""
     return ChatOpenAI(
         model=model,
         api_key=SecretStr("the-transport-signs"),
@@ -174,12 +165,12 @@ def make_chat_openai(model: str, *, use_responses_api: bool) -> ChatOpenAI:
 def make_body_without_messages(
     chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Serialize all of the request's body except its messages, which the caller adds.
+    """Serialize the body of ``request`` except its messages, which the caller adds.
 
     Args:
-        chat: The adapter from `make_chat_openai`.
+        chat: The serializer from `make_chat_openai`.
         request: The request, whose endpoint names the model.
-        settings: The keyword arguments of the adapter, such as temperature and tools.
+        settings: The keyword arguments of `ChatOpenAI`, such as temperature and tools.
     """
     payload = chat._get_request_payload([], **settings)  # noqa: SLF001 - see decision 14
     extra = payload.pop("extra_body", None) or {}
@@ -188,12 +179,9 @@ def make_body_without_messages(
 
 
 def to_openai_tool_choice(choice: str, function_choice: Mapping[str, Any]) -> str | dict[str, Any]:
-    """Convert ``choice`` into OpenAI's ``tool_choice``.
+    """Convert ``choice`` (``auto``, ``none``, ``required`` or a tool's name) into OpenAI's ``tool_choice``.
 
-    Args:
-        choice: ``auto``, ``none``, ``required``, or the name of a tool.
-        function_choice: The fields that select the tool, in the API's form; used if ``choice`` is a tool's
-            name.
+    For a tool's name, ``function_choice`` has the fields that select the tool in the API's form.
     """
     return choice if choice in {"auto", "none", "required"} else {"type": "function", **function_choice}
 
@@ -206,7 +194,7 @@ class ChatCompletionsAnswerReader:
 
     Args:
         stop: The stop sequences of the request.
-        has_others: Whether to read choices after the first one, and fields other than the text.
+        has_others: Whether to read further choices, and extra fields such as audio and citations.
         max_choices: The maximum number of choices; an answer with more is an error.
 
     Attributes:
@@ -227,8 +215,8 @@ class ChatCompletionsAnswerReader:
     def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
         """Parse a complete answer. See `AnswerReader.parse_answer`."""
         choices = document.get("choices")
-        if (not choices or document.get("error")) and (error := find_error(document)):
-            raise_if_error(error)
+        if (not choices or document.get("error")) and (error := find_response_error(document)):
+            raise_if_provider_error(error)
         if not isinstance(choices, list):
             raise BadAnswer(FailureCategory.UNREADABLE)
         found = self._of_choices(choices, "message")
@@ -241,8 +229,8 @@ class ChatCompletionsAnswerReader:
     def parse_event(self, document: dict[str, Any]) -> ParsedAnswer | None:
         """Parse one event of a stream. See `AnswerReader.parse_event`."""
         choices = document.get("choices")
-        if (not choices or document.get("error")) and (error := find_error(document)):
-            raise_if_error(error)
+        if (not choices or document.get("error")) and (error := find_response_error(document)):
+            raise_if_provider_error(error)
         usage = document.get("usage")
         if not choices or not isinstance(choices, list):
             told = ParsedAnswer(usage=parse_chat_usage(usage))
@@ -278,7 +266,7 @@ class ChatCompletionsAnswerReader:
 
     def _of_choice(self, choice: Mapping[str, Any], kind: str) -> ParsedAnswer:
         if error := choice.get("error"):
-            raise_if_error(error)
+            raise_if_provider_error(error)
         message = choice.get(kind)
         if not isinstance(message, dict):
             # Some servers stream one event: the whole message. Others repeat all so far beside each delta.
@@ -293,7 +281,7 @@ class ChatCompletionsAnswerReader:
             found.reason = (
                 reason
                 if isinstance(reason, str) and reason in GOOD
-                else to_chat_finish_reason(name_or_none(reason))
+                else to_chat_finish_reason(nonempty_string_or_none(reason))
             )
             found.stop_sequence = self._stop_in(choice) if self._asked else None
         if calls := message.get("tool_calls"):
@@ -339,7 +327,7 @@ class ChatCompletionsAnswerReader:
         return found
 
 
-def find_error(document: Mapping[str, Any]) -> object:
+def find_response_error(document: Mapping[str, Any]) -> object:
     """Find the error in a response's JSON, in any of the forms that servers use; None if there is no error."""
     if error := document.get("error"):
         return error
@@ -371,20 +359,24 @@ def _thought_of(block: Mapping[str, Any]) -> str:
 def _reason_of_other(choice: Mapping[str, Any], kind: str) -> str | None:
     """Why a choice beside the first ended: one that declines counts as filtered."""
     declined = object_or_empty(choice.get(kind)).get("refusal")
-    return "content_filter" if declined else to_chat_finish_reason(name_or_none(choice.get("finish_reason")))
+    return (
+        "content_filter"
+        if declined
+        else to_chat_finish_reason(nonempty_string_or_none(choice.get("finish_reason")))
+    )
 
 
 def _call(call: Mapping[str, Any]) -> ToolCallPiece:
     function = object_or_empty(call.get("function"))
     return ToolCallPiece(
         place=parse_token_count(call.get("index")),
-        id=name_or_none(call.get("id")),
-        name=name_or_none(function.get("name")),
-        arguments=arguments_to_json(function.get("arguments")),
+        id=nonempty_string_or_none(call.get("id")),
+        name=nonempty_string_or_none(function.get("name")),
+        arguments=tool_arguments_to_json(function.get("arguments")),
     )
 
 
-def arguments_to_json(value: object) -> str:
+def tool_arguments_to_json(value: object) -> str:
     """Return a tool call's arguments, or a piece of them, as JSON text; some servers send an object."""
     return json.dumps(value) if isinstance(value, dict | list) else text_or_empty(value)
 

@@ -18,17 +18,17 @@ from .loose_json import object_or_empty
 from .turns import (
     can_provider_read_thoughts,
     find_thought_blocks,
-    join_texts,
+    join_text_blocks,
+    join_text_without_thoughts,
     list_content_blocks,
     list_tool_names,
+    list_user_content_blocks,
     make_data_url,
     make_mistral_call_id,
-    make_user_content,
     make_valid_call_id,
     make_valid_tool_name,
     move_media_to_user_messages,
     serialize_block,
-    text_without_thoughts,
     to_alternating_turns,
 )
 
@@ -52,7 +52,7 @@ _IS_O_MODEL = re.compile(r"o\d")
 
 
 def role_names_for_model(model: str) -> dict[str, str]:
-    """Return the API's role for each LangChain message type (``system``, ``human``, ``ai``).
+    """Map LangChain's message types (``system``, ``human``, ``ai``) to the role names that ``model`` expects.
 
     OpenAI's o-models have the role ``developer`` instead of ``system``.
     """
@@ -67,13 +67,13 @@ def to_chat_messages(request: ModelRequest, roles: dict[str, str]) -> list[dict[
         roles: The API's role for each LangChain message type, from `role_names_for_model`.
 
     Raises:
-        InexpressibleRequestError: The API has no form for a part of the conversation.
+        UnsupportedRequestError: The API has no form for a part of the conversation.
     """
     turns = move_media_to_user_messages(request.messages, (AIMessage, ToolMessage))
     writer = _Writer(request, roles)
     return [
-        writer.message(one)
-        for one in (to_alternating_turns(turns) if request.endpoint.can.strict_turns else turns)
+        writer.message(message)
+        for message in (to_alternating_turns(turns) if request.endpoint.can.strict_turns else turns)
     ]
 
 
@@ -96,7 +96,7 @@ class _Writer:
                 return {
                     "role": "tool",
                     "tool_call_id": number,
-                    "content": join_texts(list_content_blocks(message)),
+                    "content": join_text_blocks(list_content_blocks(message)),
                 }
             case _:
                 return self._with_name(message, self._user_or_system_message(message))
@@ -105,9 +105,9 @@ class _Writer:
         role = self._roles[message.type]
         if isinstance(message.content, str) and (message.name is None or not self._can.strict_turns):
             return {"role": role, "content": message.content}
-        parts = make_user_content(message, None if self._can.strict_turns else "")
+        parts = list_user_content_blocks(message, None if self._can.strict_turns else "")
         if all(part["type"] == "text" for part in parts):
-            return {"role": role, "content": join_texts(parts)}
+            return {"role": role, "content": join_text_blocks(parts)}
         return {"role": role, "content": [serialize_block(part, _PARTS, _API) for part in parts]}
 
     def _with_name(self, message: BaseMessage, serialized: dict[str, Any]) -> dict[str, Any]:
@@ -117,11 +117,16 @@ class _Writer:
 
     def _assistant_message(self, message: AIMessage) -> dict[str, Any]:
         parts = list_content_blocks(message)
-        serialized: dict[str, Any] = {"role": "assistant", "content": text_without_thoughts(parts) or None}
+        serialized: dict[str, Any] = {
+            "role": "assistant",
+            "content": join_text_without_thoughts(parts) or None,
+        }
         if message.tool_calls:
             serialized["tool_calls"] = [self._call(call) for call in message.tool_calls]
             if self._can.wants_thoughts:
-                thoughts = "\n\n".join(filter(None, (one["reasoning"] for one in find_thought_blocks(parts))))
+                thoughts = "\n\n".join(
+                    filter(None, (block["reasoning"] for block in find_thought_blocks(parts)))
+                )
                 serialized["reasoning_content"] = thoughts or _NO_THOUGHTS
         if own := self._own_thoughts(message):
             serialized["reasoning_details"] = own
@@ -134,7 +139,7 @@ class _Writer:
             message, self._provider, self._provider
         ):
             return []
-        return [one for one in items if str(object_or_empty(one).get("type")).startswith("reasoning.")]
+        return [item for item in items if str(object_or_empty(item).get("type")).startswith("reasoning.")]
 
     def _call(self, call: Any) -> dict[str, Any]:
         arguments = json.dumps(call["args"], ensure_ascii=False, default=str)

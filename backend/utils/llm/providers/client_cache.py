@@ -27,7 +27,7 @@ _ANY_MODEL = "model"
 
 
 class ChatClientKey(NamedTuple):
-    """The settings of an endpoint that decide which chat client serves it.
+    """The key of a chat client in `ChatClientCache`: endpoints with equal keys share a client.
 
     A reload of the table that changes only other settings keeps the client.
     """
@@ -38,13 +38,13 @@ class ChatClientKey(NamedTuple):
 
     @classmethod
     def from_endpoint(cls, endpoint: Endpoint) -> ChatClientKey:
-        """Return the key of the client for ``endpoint``. Endpoints that users define share a client."""
+        """Return the key of the client for ``endpoint``. Endpoints that users define share a key for each API."""
         provider = endpoint.provider
         model_id = _ANY_MODEL if provider.access == OWN else endpoint.model_id
         return cls(provider.api, endpoint.api_mode, model_id)
 
     def chat_api(self) -> ChatApi:
-        """Create the `ChatApi` for this key. May import a vendor's SDK, which is slow."""
+        """Create the `ChatApi` of this key. May import a vendor's SDK, which is slow."""
         if self.mode == "embeddings":
             from .embeddings import GeminiEmbeddingsApi, OpenAIEmbeddingsApi
 
@@ -85,29 +85,28 @@ class ChatClientCache(ForkSafe):
     def __contains__(self, endpoint: Endpoint) -> bool:
         return ChatClientKey.from_endpoint(endpoint) in self._clients
 
-    def get_client(self, endpoint: Endpoint, seconds: float | None = None) -> ChatClient:
+    def get_client(self, endpoint: Endpoint, timeout_seconds: float | None = None) -> ChatClient:
         """Return the chat client for ``endpoint``, and build it if it is not cached.
 
         The first client of an API is slow to build, because it may import an SDK.
 
         Args:
             endpoint: The endpoint.
-            seconds: The maximum wait for a client that is not built yet; None to wait without a limit.
+            timeout_seconds: The maximum wait for a client that is not built yet; None to wait without a limit.
 
         Raises:
             TimeoutError: Building takes longer. It continues in the background, for the next call.
         """
         kind = ChatClientKey.from_endpoint(endpoint)
-        if kind not in self._clients and seconds is not None:
-            self._build_in_thread(kind).result(seconds)
+        if kind not in self._clients and timeout_seconds is not None:
+            self._build_in_thread(kind).result(timeout_seconds)
         return self._clients.get(kind) or self._build(kind)
 
-    def start_building(self, endpoint: Endpoint) -> Future[None]:
+    def start_building_client(self, endpoint: Endpoint) -> Future[None]:
         """Start to build the client of ``endpoint`` in a daemon thread; calls for the same client share the thread.
 
-        The future only says that building has ended. `get_client` raises the error if building fails: each
-        caller gets an exception of its own, because a shared exception would expose one caller's stack frames to
-        others.
+        The future's result is None even if building fails: `get_client` then builds again and raises the error. An
+        exception shared by several callers would show the stack frames of one to the others.
         """
         return self._build_in_thread(ChatClientKey.from_endpoint(endpoint))
 

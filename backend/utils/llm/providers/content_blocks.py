@@ -51,18 +51,18 @@ def to_standard_blocks(content: object) -> list[Block]:
     """Convert a message's ``content``, in any vendor's notation, into LangChain's standard content blocks.
 
     Returns:
-        Blocks of these types: ``text``; ``image``, ``audio``, ``video`` or ``file``, with either ``base64``
-        and ``mime_type``, or ``url``, or ``file_id``, and optionally ``filename``, ``detail`` and
-        ``cache_control``; ``reasoning``, with the text in ``reasoning`` and ``signature``,
-        ``encrypted_content`` or ``redacted`` in ``extras``; ``tool_call``; ``tool_result``, with
-        ``tool_call_id``, ``content`` and ``status``. Any other block becomes ``non_standard``, with the
-        original block in ``value``.
+        Blocks of these types; any other block becomes ``non_standard``, with the original block in ``value``:
+
+        - ``text``; ``tool_call``; ``tool_result``, with ``tool_call_id``, ``content`` and ``status``;
+        - ``image``, ``audio``, ``video`` and ``file``, with ``base64`` and ``mime_type``, or ``url``, or
+          ``file_id``; optionally with ``filename``, ``detail`` and ``cache_control``;
+        - ``reasoning``, with ``signature``, ``encrypted_content`` or ``redacted`` in ``extras``.
     """
     if isinstance(content, str):
         return _text(content)
     if not isinstance(content, list | tuple):
         return [] if content is None else _text(_as_json(content))
-    return [part for one in content for part in _blocks_of_one(one)]
+    return [part for item in content for part in _blocks_of_one(item)]
 
 
 def block_to_text(part: Block) -> str:
@@ -76,14 +76,16 @@ def find_media_blocks(history: Iterable[BaseMessage]) -> list[Block]:
     return [part for content in contents for part in content if part["type"] in MEDIA]
 
 
-def is_google_url(address: str) -> bool:
+def can_google_fetch_url(address: str) -> bool:
     """Whether Google's API fetches ``address`` itself: a ``gs:`` URL, a file at Google, or a YouTube video."""
     try:
         split = urlsplit(address)
     except ValueError:
         return False
     host = split.hostname or ""
-    return split.scheme == "gs" or any(host == one or host.endswith(f".{one}") for one in _GOOGLE_HOSTS)
+    return split.scheme == "gs" or any(
+        host == literal or host.endswith(f".{literal}") for literal in _GOOGLE_HOSTS
+    )
 
 
 def _blocks_of_one(block: object) -> list[Block]:
@@ -179,7 +181,7 @@ def _inline_media(kind: str, text: str, known: dict[str, str]) -> list[Block] | 
         head, _, text = text[5:].partition(",")
         first, *more = head.split(";")
         mime = first.strip() or mime
-        if "base64" not in [one.strip().lower() for one in more]:
+        if "base64" not in [item.strip().lower() for item in more]:
             text = base64.b64encode(unquote_to_bytes(text)).decode()
     text = _normalized_base64(text)
     if not text or not _BASE64.fullmatch(text[:_CHECKED_CHARACTERS].rstrip("=")):
@@ -355,9 +357,9 @@ def _thought(block: Block) -> str:
             return value
         if isinstance(value, list) and value:
             texts = [
-                one if isinstance(one, str) else str(one.get("text") or "")
-                for one in value
-                if isinstance(one, str | dict)
+                item if isinstance(item, str) else str(item.get("text") or "")
+                for item in value
+                if isinstance(item, str | dict)
             ]
             if any(texts):
                 return "\n\n".join(filter(None, texts))

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from ..failures import BadAnswer, FailureCategory
 from .answer import ParsedAnswer, make_usage_metadata
-from .ask import InexpressibleRequestError, SerializedRequest, raise_if_error
+from .ask import SerializedRequest, UnsupportedRequestError, raise_if_provider_error
 from .loose_json import object_or_empty, objects_in_list
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def read_vectors(answer: AIMessage) -> list[list[float]]:
 
 
 class OpenAIEmbeddingsApi:
-    """OpenAI's embeddings API, ``POST /embeddings``, which many other servers offer, too."""
+    """Serializes requests for OpenAI's embeddings API, ``POST /embeddings``, which many other servers offer, too."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
         """Serialize ``request`` as JSON of OpenAI's embeddings API. See `ChatApi.serialize`."""
@@ -45,13 +45,13 @@ class OpenAIEmbeddingsApi:
             body["dimensions"] = dimensions
         return SerializedRequest("/embeddings", body, {"content-type": "application/json"})
 
-    def make_reader(self, request: ModelRequest) -> OpenAIEmbeddingsReader:
-        """Make a reader for the vectors that answer ``request``. See `ChatApi.make_reader`."""
+    def make_answer_reader(self, request: ModelRequest) -> OpenAIEmbeddingsReader:
+        """Make a reader for the vectors that answer ``request``. See `ChatApi.make_answer_reader`."""
         return OpenAIEmbeddingsReader(request)
 
 
 class GeminiEmbeddingsApi:
-    """Gemini's embeddings API, ``POST /models/MODEL:batchEmbedContents``. It reports no token counts."""
+    """Serializes requests for Gemini's embeddings API, ``POST /models/MODEL:batchEmbedContents``."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> SerializedRequest:
         """Serialize ``request`` as JSON of Gemini's ``batchEmbedContents``. See `ChatApi.serialize`."""
@@ -64,8 +64,8 @@ class GeminiEmbeddingsApi:
         path = f"/v1beta/{model}:batchEmbedContents"
         return SerializedRequest(path, {"requests": requests}, {"content-type": "application/json"})
 
-    def make_reader(self, request: ModelRequest) -> GeminiEmbeddingsReader:
-        """Make a reader for the vectors that answer ``request``. See `ChatApi.make_reader`."""
+    def make_answer_reader(self, request: ModelRequest) -> GeminiEmbeddingsReader:
+        """Make a reader for the vectors that answer ``request``. See `ChatApi.make_answer_reader`."""
         return GeminiEmbeddingsReader(request)
 
 
@@ -91,14 +91,14 @@ class OpenAIEmbeddingsReader(_Vectors):
 
     @override
     def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
-        raise_if_error(document.get("error"))
+        raise_if_provider_error(document.get("error"))
         found, model = objects_in_list(document.get("data")), document.get("model")
-        if all(type(one.get("index")) is int for one in found):
-            found = sorted(found, key=lambda one: int(one["index"]))
+        if all(type(item.get("index")) is int for item in found):
+            found = sorted(found, key=lambda item: int(item["index"]))
         counts = object_or_empty(document.get("usage"))
         told = counts.get("prompt_tokens") or counts.get("total_tokens") or 0
         return ParsedAnswer(
-            media=_block([one.get("embedding") for one in found], self._request),
+            media=_block([item.get("embedding") for item in found], self._request),
             usage=make_usage_metadata({"input": told}, {}, {}) if type(told) is int else None,
             reason="stop",
             metadata={"model_name": model} if isinstance(model, str) else {},
@@ -110,15 +110,15 @@ class GeminiEmbeddingsReader(_Vectors):
 
     @override
     def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
-        raise_if_error(document.get("error"))
-        found = [one.get("values") for one in objects_in_list(document.get("embeddings"))]
+        raise_if_provider_error(document.get("error"))
+        found = [item.get("values") for item in objects_in_list(document.get("embeddings"))]
         return ParsedAnswer(media=_block(found, self._request), reason="stop")
 
 
 def _check(request: ModelRequest, *, streams: bool) -> Any:
     """The settings of the vectors, for an unstreamed request of a feature of embeddings."""
     if request.ask.embedding is None or streams:
-        raise InexpressibleRequestError("a feature of embeddings gives vectors only: use get_embeddings")
+        raise UnsupportedRequestError("a feature of embeddings gives vectors only: use get_embeddings")
     return request.ask.embedding
 
 
@@ -138,15 +138,19 @@ def _block(vectors: list[Any], request: ModelRequest) -> list[dict[str, Any]]:
         BadAnswer: There is not exactly one vector of numbers, of the requested length, for each text.
     """
     wanted = _dimensions(request)
-    lengths = {len(one) if isinstance(one, list) else 0 for one in vectors}
+    lengths = {len(vector) if isinstance(vector, list) else 0 for vector in vectors}
     is_right = (
         len(vectors) == len(request.messages)
         and len(lengths) == 1
         and lengths <= {wanted or next(iter(lengths))}
     )
-    if not is_right or 0 in lengths or not all(map(_is_number, (value for one in vectors for value in one))):
+    if (
+        not is_right
+        or 0 in lengths
+        or not all(map(_is_number, (value for vector in vectors for value in vector)))
+    ):
         raise BadAnswer(FailureCategory.UNREADABLE, "there is not one vector for each text")
-    return [{"type": BLOCK, _VECTORS: [[float(value) for value in one] for one in vectors]}]
+    return [{"type": BLOCK, _VECTORS: [[float(value) for value in vector] for vector in vectors]}]
 
 
 def _is_number(value: object) -> bool:

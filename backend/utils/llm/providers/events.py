@@ -1,7 +1,4 @@
-"""Splits a stream of server-sent events (SSE) into events.
-
-See https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
-"""
+"""Parses server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
 from __future__ import annotations
 
@@ -64,7 +61,7 @@ class ServerSentEventParser:
                 yield from self._complete()
 
     def flush(self) -> Iterator[bytes]:
-        """Yield the data of what is left at the end of the stream: events that no blank line ended."""
+        """Yield the data that is left at the end of the stream, where no blank line follows the last event."""
         if line := bytes(self._line).strip():
             if self._data and self._begins_anew(line):
                 yield from self._complete()

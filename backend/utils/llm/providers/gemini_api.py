@@ -21,12 +21,18 @@ from typing_extensions import override
 from ..failures import to_chat_finish_reason
 from ..transport import AnswerTooLargeError
 from .answer import ParsedAnswer, make_usage_metadata
-from .ask import SerializedRequest, raise_if_error
-from .gemini_history import gemini_history
+from .ask import SerializedRequest, raise_if_provider_error
+from .gemini_history import to_gemini_history
 from .history import SIGNATURES_KEY
-from .loose_json import name_or_none, object_or_empty, objects_in_list, parse_token_counts, text_or_empty
+from .loose_json import (
+    nonempty_string_or_none,
+    object_or_empty,
+    objects_in_list,
+    parse_token_counts,
+    text_or_empty,
+)
 from .schema_forms import add_schema_instructions, choose_gemini_instructions
-from .tool_calls import ToolCallPiece, new_call_id
+from .tool_calls import ToolCallPiece, make_tool_call_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,7 +77,7 @@ class _Chat(ChatGoogleGenerativeAI):
 
 
 class GeminiApi:
-    """Serializes requests for the Gemini API, as `ChatGoogleGenerativeAI` does, and makes the readers.
+    """Serializes requests for the Gemini API, as `ChatGoogleGenerativeAI` does, and makes the readers of answers.
 
     Args:
         model: The model that the requests are serialized for.
@@ -97,11 +103,11 @@ class GeminiApi:
         version = "" if _HAS_VERSION.search(request.endpoint.provider.base_url.rstrip("/")) else "/v1beta"
         path = f"{version}/{model if '/' in model else f'models/{model}'}:{method}"
         headers = {**HEADERS, "x-server-timeout": str(ceil(request.seconds))}
-        history = gemini_history(request)
+        history = to_gemini_history(request)
         return SerializedRequest(path, _body(history, prepared["config"]), headers)
 
-    def make_reader(self, request: ModelRequest) -> GeminiAnswerReader:
-        """Make a reader for the answer to ``request``. See `ChatApi.make_reader`."""
+    def make_answer_reader(self, request: ModelRequest) -> GeminiAnswerReader:
+        """Make a reader for the answer to ``request``. See `ChatApi.make_answer_reader`."""
         return GeminiAnswerReader(max_candidates=request.ticket.trust.most_calls)
 
 
@@ -189,15 +195,17 @@ class GeminiAnswerReader:
     def parse_event(self, document: dict[str, Any]) -> ParsedAnswer:
         """Parse one event of a stream. See `AnswerReader.parse_event`."""
         if error := document.get("error"):
-            raise_if_error(error)
+            raise_if_provider_error(error)
         candidates = objects_in_list(document.get("candidates"))
         self._bound(candidates, "candidates")
-        first = next((one for one in candidates if not one.get("index")), {})
+        first = next((candidate for candidate in candidates if not candidate.get("index")), {})
         found = self._of_candidate(first)
-        found.others = [reason for one in candidates if one is not first and (reason := _reason(one))]
+        found.others = [
+            reason for candidate in candidates if candidate is not first and (reason := _reason(candidate))
+        ]
         found.usage = _usage(document.get("usageMetadata"))
         found.metadata = _metadata(document, first)
-        blocked = name_or_none(object_or_empty(document.get("promptFeedback")).get("blockReason"))
+        blocked = nonempty_string_or_none(object_or_empty(document.get("promptFeedback")).get("blockReason"))
         found.reason = "content_filter" if blocked is not None else self._told_reason(first)
         return found
 
@@ -219,7 +227,7 @@ class GeminiAnswerReader:
         signatures = {
             call.id: signature.translate(_URL_SAFE)
             for call, part in zip(found.calls, called, strict=True)
-            if (signature := name_or_none(part.get("thoughtSignature")))
+            if (signature := nonempty_string_or_none(part.get("thoughtSignature")))
         }
         if signatures:
             found.extras[SIGNATURES_KEY] = signatures
@@ -236,8 +244,8 @@ class GeminiAnswerReader:
         arguments = told if isinstance(told, str) else json.dumps(_with_whole_numbers(object_or_empty(told)))
         return ToolCallPiece(
             self._called,
-            name_or_none(call.get("id")) or new_call_id(),
-            name_or_none(call.get("name")),
+            nonempty_string_or_none(call.get("id")) or make_tool_call_id(),
+            nonempty_string_or_none(call.get("name")),
             arguments,
         )
 
@@ -246,9 +254,9 @@ def _with_whole_numbers(value: Any) -> Any:
     """``value`` with whole floats turned to integers: Gemini writes every number of a tool call as a float."""
     match value:
         case dict():
-            return {name: _with_whole_numbers(one) for name, one in value.items()}
+            return {name: _with_whole_numbers(item) for name, item in value.items()}
         case list():
-            return [_with_whole_numbers(one) for one in value]
+            return [_with_whole_numbers(item) for item in value]
         case float() if value.is_integer():
             return int(value)
         case _:
@@ -258,7 +266,7 @@ def _with_whole_numbers(value: Any) -> Any:
 def _block(part: Mapping[str, Any]) -> dict[str, Any] | None:
     """An image that the model made, as a block of LangChain's; None for any other part."""
     data = object_or_empty(part.get("inlineData"))
-    kind, content = name_or_none(data.get("mimeType")), name_or_none(data.get("data"))
+    kind, content = nonempty_string_or_none(data.get("mimeType")), nonempty_string_or_none(data.get("data"))
     if kind is None or content is None or not kind.startswith("image/"):
         return None
     return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{content.translate(_URL_SAFE)}"}}
@@ -279,10 +287,10 @@ def _metadata(document: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict
 def _renamed(value: Any, depth: int = 8) -> Any:
     """``value`` with names like ``web_search_queries``, as in LangChain's adapter."""
     if isinstance(value, list):
-        return [_renamed(one, depth) for one in value]
+        return [_renamed(item, depth) for item in value]
     if not isinstance(value, dict) or not depth:
         return value
-    return {_in_snake_case(name): _renamed(one, depth - 1) for name, one in value.items()}
+    return {_in_snake_case(name): _renamed(item, depth - 1) for name, item in value.items()}
 
 
 def _in_snake_case(name: str) -> str:
@@ -291,7 +299,7 @@ def _in_snake_case(name: str) -> str:
 
 def _reason(candidate: Mapping[str, Any]) -> str | None:
     reason = candidate.get("finishReason")
-    return "stop" if reason == "STOP" else to_chat_finish_reason(name_or_none(reason))
+    return "stop" if reason == "STOP" else to_chat_finish_reason(nonempty_string_or_none(reason))
 
 
 def _usage(usage: object) -> UsageMetadata | None:
@@ -317,19 +325,19 @@ def _logprobs(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     )
     return [
         {
-            **_logprob(one),
+            **_logprob(item),
             "top_logprobs": [
                 _logprob(other) for other in objects_in_list(object_or_empty(others).get("candidates"))
             ],
         }
-        for one, others in zip_longest(chosen, top)
-        if one is not None
+        for item, others in zip_longest(chosen, top)
+        if item is not None
     ]
 
 
 def _logprob(token: Mapping[str, Any]) -> dict[str, Any]:
     likely = token.get("logProbability")
     return {
-        "token": name_or_none(token.get("token")) or "",
+        "token": nonempty_string_or_none(token.get("token")) or "",
         "logprob": likely if isinstance(likely, int | float) else None,
     }

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, ToolMessage
 
-from .content_blocks import MEDIA, block_to_text, is_google_url
+from .content_blocks import MEDIA, block_to_text, can_google_fetch_url
 from .history import SIGNATURES_KEY
 from .turns import (
     add_missing_user_turns,
     can_provider_read_thoughts,
-    join_texts,
+    join_text_blocks,
     list_content_blocks,
-    make_unsupported_error,
-    make_user_content,
+    list_user_content_blocks,
+    make_unsupported_block_error,
     move_media_to_user_messages,
+    replace_non_json_values,
     split_system_messages,
-    to_standard_json,
 )
 
 if TYPE_CHECKING:
@@ -60,17 +60,17 @@ class GeminiHistory(NamedTuple):
     instruction: dict[str, Any] | None
 
 
-def gemini_history(request: ModelRequest) -> GeminiHistory:
+def to_gemini_history(request: ModelRequest) -> GeminiHistory:
     """Convert the conversation of ``request`` into the contents and the system instruction of the Gemini API.
 
     Raises:
-        InexpressibleRequestError: The API has no form for a part of the conversation.
+        UnsupportedRequestError: The API has no form for a part of the conversation.
     """
     systems, turns = split_system_messages(request.messages)
     instruction = {"parts": [{"text": text} for text in systems]} if systems else None
     if request.is_plain:
         said = add_missing_user_turns(turns)
-        plain = [{"role": _ROLES[one.type], "parts": [{"text": one.content}]} for one in said]
+        plain = [{"role": _ROLES[message.type], "parts": [{"text": message.content}]} for message in said]
         return GeminiHistory(plain, instruction)
     writer, contents = _Writer(request), list[dict[str, Any]]()
     for message in add_missing_user_turns(move_media_to_user_messages(turns, (ToolMessage,))):
@@ -107,7 +107,10 @@ class _Writer:
             case ToolMessage():
                 return {"role": "user", "parts": [_result(message)]}
             case _:
-                return {"role": "user", "parts": [_user_part(part) for part in make_user_content(message)]}
+                return {
+                    "role": "user",
+                    "parts": [_user_part(part) for part in list_user_content_blocks(message)],
+                }
 
     def _assistant_content(self, message: AIMessage) -> Iterator[dict[str, Any]]:
         is_own = can_provider_read_thoughts(message, "google_genai", self._provider)
@@ -119,7 +122,7 @@ class _Writer:
         signatures = message.additional_kwargs.get(SIGNATURES_KEY) or {}
         for place, call in enumerate(message.tool_calls):
             serialized: dict[str, Any] = {
-                "functionCall": {"name": _name(call["name"]), "args": to_standard_json(call["args"])}
+                "functionCall": {"name": _name(call["name"]), "args": replace_non_json_values(call["args"])}
             }
             signature = signatures.get(call["id"]) or (_UNSIGNED if self._signs and place == 0 else None)
             yield {**serialized, "thoughtSignature": signature} if signature else serialized
@@ -159,7 +162,7 @@ def _of_own_tool(value: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _result(message: ToolMessage) -> dict[str, Any]:
-    text = join_texts(list_content_blocks(message))
+    text = join_text_blocks(list_content_blocks(message))
     try:
         found = json.loads(text, parse_constant=str)
     except (ValueError, RecursionError):
@@ -180,18 +183,18 @@ def _user_part(part: Block) -> dict[str, Any]:
     if part["type"] == "text":
         return {"text": part["text"]}
     if part["type"] not in MEDIA:
-        raise make_unsupported_error(part, _API)
+        raise make_unsupported_block_error(part, _API)
     return _media(part)
 
 
 def _media(part: Block) -> dict[str, Any]:
     if part["type"] == "image" and part.get("mime_type", "image/png") not in _PICTURES:
-        raise make_unsupported_error(part, _API)
+        raise make_unsupported_block_error(part, _API)
     if "base64" in part:
         mime = part.get("mime_type") or _MIMES[part["type"]]
         return {"inlineData": {"mimeType": mime, "data": part["base64"]}}
     address = part.get("file_id") or part["url"]
-    if not is_google_url(address) and not ("file_id" in part and "/" in address):
-        raise make_unsupported_error(part, _API)
+    if not can_google_fetch_url(address) and not ("file_id" in part and "/" in address):
+        raise make_unsupported_block_error(part, _API)
     mime = {"mimeType": part["mime_type"]} if "mime_type" in part else {}
     return {"fileData": {**mime, "fileUri": address}}

@@ -57,13 +57,13 @@ _NOTHING = "…"
 
 
 def normalize_history(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
-    """Normalize a conversation: convert it into the form that this module describes, and repair errors.
+    """Convert a conversation into the form that this module describes, and repair errors in it.
 
     Returns:
-        New messages; ``messages`` are not changed. Never empty.
+        New messages, at least one. ``messages`` are not changed.
     """
-    recast = [one for message in messages for one in _recast(message)]
-    found = [one for one in _paired(recast) if _says_something(one)]
+    recast = [item for message in messages for item in _recast(message)]
+    found = [message for message in _paired(recast) if _says_something(message)]
     return found or [HumanMessage(_NOTHING)]
 
 
@@ -72,7 +72,7 @@ def _says_something(message: BaseMessage) -> bool:
     content: Any = message.content
     if isinstance(message, ToolMessage) or (isinstance(message, AIMessage) and message.tool_calls):
         return True
-    return bool(content) if isinstance(content, str) else any(one["type"] != "reasoning" for one in content)
+    return bool(content) if isinstance(content, str) else any(item["type"] != "reasoning" for item in content)
 
 
 # One message ---------------------------------------------------------------------------------------------------------
@@ -146,8 +146,8 @@ def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
     results = [part for part in parts if part["type"] == "tool_result"]
     others = [part for part in parts if part["type"] != "tool_result"]
     found: list[BaseMessage] = [
-        _result(str(one["tool_call_id"]), one["name"], _parts_of_result(one), one["status"])
-        for one in results
+        _result(str(result["tool_call_id"]), result["name"], _parts_of_result(result), result["status"])
+        for result in results
     ]
     if others or not found:
         found.append(HumanMessage(_content(others), name=name))
@@ -276,7 +276,7 @@ class _Calls:
     def _noted(self, turn: int, call: dict[str, Any]) -> _Call:
         asked_as = call["id"]
         others = (f"{asked_as or 'call'}_{number}" for number in count(len(self.ids)))
-        call["id"] = next(one for one in chain([asked_as], others) if one and one not in self.ids)
+        call["id"] = next(item for item in chain([asked_as], others) if item and item not in self.ids)
         self.ids.add(call["id"])
         found = _Call(call, asked_as, turn)
         self.all.append(found)
@@ -287,20 +287,20 @@ class _Calls:
         """Assign ``result`` to the call that waits for it; False if none does."""
         waiting = self._waiting_for(result)
         last = waiting[-1].turn if waiting else None
-        for one in waiting:
-            if one.turn == last:
-                one.result = result
+        for call in waiting:
+            if call.turn == last:
+                call.result = result
                 return True
         return False
 
     def _waiting_for(self, result: ToolMessage) -> list[_Call]:
         """Open calls with the result's id; or with its name, if either has no id."""
         number, name = result.tool_call_id, result.name
-        same = [one for one in self.by_id.get(number, ()) if one.result is None] if number else []
+        same = [call for call in self.by_id.get(number, ()) if call.result is None] if number else []
         if same:
             return same
         others = self.by_id.get("", ()) if number else self.all
-        return [one for one in others if one.result is None and name in {None, one.call["name"]}]
+        return [other for other in others if other.result is None and name in {None, other.call["name"]}]
 
 
 def _paired(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
@@ -315,19 +315,19 @@ def _paired(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
             order.append((_told_by_the_user(message), []))
     for message, own in order:
         yield _with_ids(message, own) if own else message
-        for one in own:
-            yield _answered(one)
+        for call in own:
+            yield _answered(call)
 
 
 def _with_ids(message: BaseMessage, own: list[_Call]) -> BaseMessage:
-    if all(one.call["id"] == one.asked_as for one in own):
+    if all(call.call["id"] == call.asked_as for call in own):
         return message
     signatures = message.additional_kwargs.get(SIGNATURES_KEY)
     extras = message.additional_kwargs
     if isinstance(signatures, dict):
-        renamed = {one.call["id"]: signatures[one.asked_as] for one in own if one.asked_as in signatures}
+        renamed = {call.call["id"]: signatures[call.asked_as] for call in own if call.asked_as in signatures}
         extras = {**extras, SIGNATURES_KEY: renamed}
-    return message.model_copy(update={"tool_calls": [one.call for one in own], "additional_kwargs": extras})
+    return message.model_copy(update={"tool_calls": [call.call for call in own], "additional_kwargs": extras})
 
 
 def _answered(one: _Call) -> ToolMessage:

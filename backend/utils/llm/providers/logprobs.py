@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .loose_json import name_or_none, objects_in_list
+from .loose_json import nonempty_string_or_none, objects_in_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,7 @@ _MOST_BYTES = 64
 
 
 def parse_logprobs(value: object) -> list[dict[str, Any]]:
-    """Parse the log probabilities of tokens and of their alternatives: Chat Completions' ``logprobs.content``.
+    """Parse ``logprobs.content`` of Chat Completions: the log probabilities of tokens and their alternatives.
 
     Returns:
         An entry for each token; empty if ``value`` is not a list of objects.
@@ -30,7 +30,7 @@ def parse_logprobs(value: object) -> list[dict[str, Any]]:
 def _logprob(token: Mapping[str, Any]) -> dict[str, Any]:
     likely = token.get("logprob")
     found = {
-        "token": name_or_none(token.get("token")) or "",
+        "token": nonempty_string_or_none(token.get("token")) or "",
         "logprob": likely if isinstance(likely, int | float) else None,
     }
     as_bytes = token.get("bytes")

@@ -11,7 +11,7 @@ from ..transport import AnswerTooLargeError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..transport import Trust
+    from ..transport import ServerTrust
 
 SHORT = 4096
 """The size in bytes up to which a document's values are not counted, because there cannot be too many."""
@@ -20,10 +20,8 @@ _SEPARATORS = b",:[{"
 _LONGEST_NUMBER = 20
 
 
-def parse_json_object(document: bytes, trust: Trust) -> dict[str, Any]:
-    """Parse ``document`` as one JSON object.
-
-    A list with exactly one object counts as this object, because Google sends errors so.
+def parse_json_object(document: bytes, trust: ServerTrust) -> dict[str, Any]:
+    """Parse ``document`` as one JSON object, or as a list with exactly one, because Google sends errors so.
 
     Raises:
         BadAnswer: ``document`` is JSON, but not an object.
@@ -41,8 +39,8 @@ def parse_json_object(document: bytes, trust: Trust) -> dict[str, Any]:
     return found
 
 
-def parse_json_objects(body: bytes, trust: Trust) -> list[dict[str, Any]]:
-    """Parse ``body`` as one JSON object or several; some servers send a list, or one object per line.
+def parse_json_objects(body: bytes, trust: ServerTrust) -> list[dict[str, Any]]:
+    """Parse ``body`` as JSON objects: a single one, a list of them, or one on each line, as some servers send.
 
     Raises:
         BadAnswer: ``body`` is JSON, but contains anything other than objects.
@@ -57,7 +55,7 @@ def parse_json_objects(body: bytes, trust: Trust) -> list[dict[str, Any]]:
         return [parse_json_object(line, trust) for line in body.splitlines() if line.strip()]
     if isinstance(found, dict):
         return [found]
-    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+    if not isinstance(found, list) or not found or not all(isinstance(item, dict) for item in found):
         raise BadAnswer(FailureCategory.UNREADABLE)
     return found
 
@@ -89,47 +87,42 @@ def object_or_empty(value: object) -> dict[str, Any]:
 
 def objects_in_list(value: object) -> list[dict[str, Any]]:
     """Return the JSON objects in the list ``value`` and leave out its other items; empty if it is not a list."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def text_or_empty(value: object) -> str:
-    """Return the text in ``value``: a string, a text part, or a list of these, joined; else an empty string."""
+    """Return the text of a string, a text part, or a list of both (joined); an empty string for any other value."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
         return _text_of_part(value)
-    return "".join(one if isinstance(one, str) else _text_of_part(one) for one in value)
+    return "".join(item if isinstance(item, str) else _text_of_part(item) for item in value)
 
 
 def _text_of_part(part: object) -> str:
     part = object_or_empty(part)
-    is_text = name_or_none(part.get("type", "text")) in {"text", "output_text"}
+    is_text = nonempty_string_or_none(part.get("type", "text")) in {"text", "output_text"}
     text = part.get("text")
     return text if is_text and isinstance(text, str) else ""
 
 
-def name_or_none(value: object) -> str | None:
-    """Return ``value`` if it is a non-empty string, such as an id or a name; else None.
-
-    Its length is not limited: shorten it before logging.
-    """
+def nonempty_string_or_none(value: object) -> str | None:
+    """Return ``value`` if it is a non-empty string (of any length), such as an id or a name; else None."""
     return value if isinstance(value, str) and value else None
 
 
 def parse_token_counts(value: object, field_names: Mapping[str, str | tuple[str, ...]]) -> dict[str, int]:
-    """Read token counts from ``value``, a server's usage object, and return them by Patchbay's names.
+    """Read token counts from ``value``, a server's usage object; empty if it is not an object.
 
-    Args:
-        value: The usage object. For anything else the result is empty.
-        field_names: For each of Patchbay's names the server's field; a tuple lists alternative fields, of
-            which the first one with a number is used.
+    The keys of ``field_names`` are the names in the result. Each value is the server's field name, or a
+    tuple of alternatives, of which the first with a number is used.
     """
     found: dict[str, int] = {}
     if not isinstance(value, dict):
         return found
     for name, theirs in field_names.items():
-        for one in (theirs,) if isinstance(theirs, str) else theirs:
-            count = value.get(one)
+        for item in (theirs,) if isinstance(theirs, str) else theirs:
+            count = value.get(item)
             if type(count) is not int or not 0 <= count <= MOST_TOKENS:
                 count = None if count is None else parse_token_count(count)
             if count is not None:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..failures import BadAnswer, FailureCategory, to_chat_finish_reason
 from .answer import ParsedAnswer, make_usage_metadata
-from .ask import SerializedRequest, raise_if_error
+from .ask import SerializedRequest, raise_if_provider_error
 from .chat_completions import (
     HEADERS,
-    arguments_to_json,
     make_body_without_messages,
     make_chat_openai,
     to_openai_tool_choice,
+    tool_arguments_to_json,
 )
 from .logprobs import parse_logprobs
 from .loose_json import (
-    name_or_none,
+    nonempty_string_or_none,
     object_or_empty,
     objects_in_list,
     parse_token_count,
@@ -70,8 +70,8 @@ class ResponsesApi:
         body["input"] = to_responses_input(request)
         return SerializedRequest("/responses", body, HEADERS)
 
-    def make_reader(self, request: ModelRequest) -> ResponsesAnswerReader:
-        """Make a reader for the answer to ``request``. See `ChatApi.make_reader`."""
+    def make_answer_reader(self, request: ModelRequest) -> ResponsesAnswerReader:
+        """Make a reader for the answer to ``request``. See `ChatApi.make_answer_reader`."""
         return ResponsesAnswerReader(request.stop)
 
 
@@ -137,7 +137,7 @@ class ResponsesAnswerReader:
 
     def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
         """Parse a complete answer. See `AnswerReader.parse_answer`."""
-        raise_if_error(document.get("error"))
+        raise_if_provider_error(document.get("error"))
         if not isinstance(document.get("output"), list):
             raise BadAnswer(FailureCategory.UNREADABLE)
         return self._whole(document)
@@ -154,7 +154,7 @@ class ResponsesAnswerReader:
             _call(item, place) for place, item in enumerate(items) if item.get("type") == "function_call"
         ]
         reasoning = [_without_nulls(item) for item in items if _is_reasoning(item)]
-        text = "" if "text" in self._told else self._stops.cut_text(text_or_empty(parts))
+        text = "" if "text" in self._told else self._stops.cut_at_stop_sequence(text_or_empty(parts))
         return ParsedAnswer(
             thoughts="\n\n".join(filter(None, map(_thoughts, reasoning))),
             reasoning=reasoning,
@@ -172,8 +172,8 @@ class ResponsesAnswerReader:
 
     def parse_event(self, document: dict[str, Any]) -> ParsedAnswer | None:
         """Parse one event of a stream. See `AnswerReader.parse_event`."""
-        kind = name_or_none(document.get("type"))
-        raise_if_error(document.get("error") or (kind == "error" and document))
+        kind = nonempty_string_or_none(document.get("type"))
+        raise_if_provider_error(document.get("error") or (kind == "error" and document))
         if kind in _ENDS:
             self.is_over = True
             return self._last(
@@ -194,7 +194,7 @@ class ResponsesAnswerReader:
                 self._told.add("refusal")
                 return ParsedAnswer(refusal=delta)
             case "response.function_call_arguments.delta" | "response.function_call_arguments.done":
-                return self._argued(place, delta or arguments_to_json(document.get("arguments")), kind)
+                return self._argued(place, delta or tool_arguments_to_json(document.get("arguments")), kind)
             case "response.output_item.added":
                 return self._begun(object_or_empty(document.get("item")), place)
             case "response.output_item.done":
@@ -234,7 +234,7 @@ class ResponsesAnswerReader:
             case "function_call" if _is_new(place, self._called_at):
                 return self._begun(item, place)
             case "function_call":
-                return self._argued(place, arguments_to_json(item.get("arguments")), "done")
+                return self._argued(place, tool_arguments_to_json(item.get("arguments")), "done")
             case "message" if _is_new(place, self._said_at):
                 self._told.add("text")
                 return ParsedAnswer(text=self._stops.feed(text_or_empty(item.get("content"))))
@@ -252,7 +252,7 @@ class ResponsesAnswerReader:
 
     def _last(self, response: dict[str, Any]) -> ParsedAnswer:
         """The contents that the last event adds; it repeats the whole answer, so all of them if none came in pieces."""
-        raise_if_error(response.get("error"))
+        raise_if_provider_error(response.get("error"))
         whole = self._whole(response)
         if "text" in self._told:
             whole.text, whole.logprobs = self._stops.flush(), ()
@@ -288,28 +288,31 @@ def _without_nulls(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _call(item: Mapping[str, Any], place: int | None) -> ToolCallPiece:
-    number = name_or_none(item.get("call_id")) or name_or_none(item.get("id"))
+    number = nonempty_string_or_none(item.get("call_id")) or nonempty_string_or_none(item.get("id"))
     return ToolCallPiece(
-        place, number, name_or_none(item.get("name")), arguments_to_json(item.get("arguments"))
+        place,
+        number,
+        nonempty_string_or_none(item.get("name")),
+        tool_arguments_to_json(item.get("arguments")),
     )
 
 
 def _metadata(response: Mapping[str, Any]) -> dict[str, Any]:
     found = {
-        "id": name_or_none(response.get("id")),
-        "model_name": name_or_none(response.get("model")),
-        "service_tier": name_or_none(response.get("service_tier")),
+        "id": nonempty_string_or_none(response.get("id")),
+        "model_name": nonempty_string_or_none(response.get("model")),
+        "service_tier": nonempty_string_or_none(response.get("service_tier")),
     }
     return {"model_provider": "openai", **{name: told for name, told in found.items() if told is not None}}
 
 
 def _reason(response: Mapping[str, Any], *, called: bool) -> str | None:
     """The finish reason, by the names of Chat Completions; None if there is none."""
-    status = name_or_none(response.get("status"))
+    status = nonempty_string_or_none(response.get("status"))
     if status == "completed":
         return "tool_calls" if called else "stop"
     return to_chat_finish_reason(
-        name_or_none(object_or_empty(response.get("incomplete_details")).get("reason")) or status
+        nonempty_string_or_none(object_or_empty(response.get("incomplete_details")).get("reason")) or status
     )
 
 

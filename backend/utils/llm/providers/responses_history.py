@@ -16,8 +16,8 @@ from .turns import (
     can_provider_read_thoughts,
     list_content_blocks,
     list_tool_names,
+    list_user_content_blocks,
     make_data_url,
-    make_user_content,
     make_valid_call_id,
     make_valid_tool_name,
     move_media_to_user_messages,
@@ -63,11 +63,11 @@ def to_responses_input(request: ModelRequest) -> list[dict[str, Any]]:
     """Serialize the conversation of ``request`` as the ``input`` of the Responses API.
 
     Raises:
-        InexpressibleRequestError: The API has no form for a part of the conversation.
+        UnsupportedRequestError: The API has no form for a part of the conversation.
     """
     declared, provider = list_tool_names(request.ask.tools), request.endpoint.provider.name
     turns = move_media_to_user_messages(request.messages, (AIMessage,))
-    return [item for one in turns for item in _items(one, declared, provider)]
+    return [item for turn in turns for item in _items(turn, declared, provider)]
 
 
 def _items(message: BaseMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
@@ -80,7 +80,7 @@ def _items(message: BaseMessage, declared: frozenset[str], provider: str) -> Ite
         case SystemMessage():
             yield {"type": "message", "role": "system", "content": message.text}
         case _:
-            yield {"type": "message", "role": "user", "content": _content(make_user_content(message))}
+            yield {"type": "message", "role": "user", "content": _content(list_user_content_blocks(message))}
 
 
 def _content(parts: list[Block]) -> str | list[dict[str, Any]]:
@@ -120,7 +120,7 @@ def _item(part: Block, *, is_own: bool) -> dict[str, Any] | None:
         return _thought(part) if is_own else None
     value = part.get("value")
     if is_own and isinstance(value, dict) and str(value.get("type")) in _ITEMS:
-        return {key: one for key, one in value.items() if key not in _PLACES}
+        return {key: item for key, item in value.items() if key not in _PLACES}
     return _message(block_to_text(part))
 
 

@@ -33,13 +33,13 @@ _ANY_JSON: Final = {"type": "json_object"}
 class SchemaInstructions(NamedTuple):
     """How a request asks for an answer that fits a schema: by a response format, by a tool, or in the prompt.
 
-    The endpoint's capabilities decide which of the three it is. The fields of the others are None, or empty.
+    The endpoint's capabilities decide which of these are used. Unused fields are None, or empty.
 
     Attributes:
         format: The response format, in the form of the Responses API; for Gemini the schema itself.
         tool: A tool, in OpenAI's form, whose arguments are the answer.
         words: Instructions for the prompt, with the schema.
-        is_format: Whether the response format is enough, so that `add_schema_instructions` changes nothing.
+        is_format: Whether the response format is enough, so that `add_schema_instructions` is not needed.
     """
 
     format: Mapping[str, Any] | None = None
@@ -49,24 +49,24 @@ class SchemaInstructions(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def choose_schema_instructions(schema: AnswerSchema, kind: SchemaForm) -> SchemaInstructions:
+def choose_schema_instructions(schema: AnswerSchema, schema_form: SchemaForm) -> SchemaInstructions:
     """Choose how a request to OpenAI's or a similar API asks for ``schema``.
 
     Args:
         schema: The schema that the answer must fit.
-        kind: The way to ask for a schema that the endpoint supports.
+        schema_form: The way of asking for a schema that the endpoint supports.
     """
     if schema.json_schema is None:
         return (
             SchemaInstructions(words=_WORDS, is_format=False)
-            if kind in {"tool", "prompt"}
+            if schema_form in {"tool", "prompt"}
             else SchemaInstructions(_ANY_JSON)
         )
-    if kind in _DIALECTS and schema.is_strict:
-        enforced = schema.to_dialect(_DIALECTS[kind])
+    if schema_form in _DIALECTS and schema.is_strict:
+        enforced = schema.to_dialect(_DIALECTS[schema_form])
         if enforced is not None:
             return SchemaInstructions({**_described(schema, enforced), "strict": True})
-    match kind:
+    match schema_form:
         case "tool":
             return SchemaInstructions(tool=_tool(schema), is_format=False)
         case "prompt":
@@ -93,7 +93,7 @@ def choose_gemini_instructions(schema: AnswerSchema) -> SchemaInstructions:
 
 
 def make_schema_prompt(schema: AnswerSchema) -> str:
-    """Make the instructions, for the prompt, to answer with JSON that fits ``schema``."""
+    """Make the prompt text that tells the model to answer with JSON that fits ``schema``."""
     return f"{_WORDS} It has to fit this JSON Schema:\n{json.dumps(schema.json_schema, ensure_ascii=False)}"
 
 
@@ -102,21 +102,21 @@ def _tool(schema: AnswerSchema) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def add_schema_instructions(form: SchemaInstructions, request: ModelRequest) -> ModelRequest:
-    """Return ``request`` with the answer tool, or with the instructions in its prompt, as ``form`` requires.
+def add_schema_instructions(instructions: SchemaInstructions, request: ModelRequest) -> ModelRequest:
+    """Return ``request`` with the answer tool, or the prompt text, of ``instructions`` added.
 
     The response format is not added here: each API's serializer does that.
     """
-    if form.tool is not None:
-        request = request._replace(ask=_with_answer_tool(request.ask, form.tool))
-    if form.words:
-        request = request._replace(messages=_instructed(request.messages, form.words))
+    if instructions.tool is not None:
+        request = request._replace(ask=_with_answer_tool(request.ask, instructions.tool))
+    if instructions.words:
+        request = request._replace(messages=_instructed(request.messages, instructions.words))
     return request
 
 
 def _with_answer_tool(ask: CallSettings, tool: Mapping[str, Any]) -> CallSettings:
     """``ask`` with a tool that takes the answer. If the product has tools, too, the model may choose."""
-    taken, function = {_name_of(one) for one in ask.tools}, tool["function"]
+    taken, function = {_name_of(tool) for tool in ask.tools}, tool["function"]
     name = function["name"]
     while name in taken:
         name = f"{name[:56]}_answer"

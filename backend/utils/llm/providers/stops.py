@@ -9,10 +9,9 @@ if TYPE_CHECKING:
 
 
 class StopSequenceFilter:
-    """Cuts a text, complete or streamed, before the first stop sequence, for APIs without this parameter.
+    """Cuts a text, complete or streamed, before the first stop sequence, for APIs without stop sequences.
 
-    If the end of a piece may be the beginning of a stop sequence, it is held back until the next piece
-    decides.
+    The end of a streamed piece is held back while it may be the beginning of a stop sequence.
 
     Args:
         sequences: The stop sequences; empty ones are ignored.
@@ -26,7 +25,7 @@ class StopSequenceFilter:
         self._held = ""
         self.matched_sequence: str | None = None
 
-    def cut_text(self, text: str) -> str:
+    def cut_at_stop_sequence(self, text: str) -> str:
         """Return the part of a complete text before its first stop sequence; all of the text if there is none."""
         return self.feed(text) + self.flush()
 
@@ -51,7 +50,7 @@ class StopSequenceFilter:
         return "stop" if self.matched_sequence is not None and reason == "length" else reason
 
     def flush(self) -> str:
-        """Return the text that was held back, at the end of the stream. It was no stop sequence."""
+        """Return the held-back text at the end of the stream, where it can no longer become a stop sequence."""
         held, self._held = self._held, ""
         return held
 

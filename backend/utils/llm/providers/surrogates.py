@@ -30,7 +30,7 @@ def split_trailing_surrogate(text: str) -> tuple[str, str]:
     """Repair the surrogates in ``text``, but split off a high surrogate at its end.
 
     Returns:
-        The repaired text; and the surrogate, which the next piece of the stream may complete, or "".
+        The repaired text; and the split-off surrogate to put before the next piece of the stream, or "".
     """
     end = len(text) - 1 if _SPLIT.search(text) else len(text)
     return repair_surrogates(text[:end]), text[end:]

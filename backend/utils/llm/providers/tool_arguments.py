@@ -23,7 +23,7 @@ def is_json(text: str) -> bool:
 
 
 def is_json_prefix(text: str) -> bool:
-    """Whether ``text`` is valid JSON or its beginning, such as arguments cut off by the token limit."""
+    """Whether ``text`` is valid JSON or the beginning of it, such as arguments cut off by the token limit."""
     try:
         json.loads(text, strict=False)
     except json.JSONDecodeError as error:

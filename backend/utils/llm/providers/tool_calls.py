@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
-from ..transport import require_at_most
+from ..transport import check_answer_limit
 from .surrogates import may_contain_surrogates, repair_json_surrogates
 from .tool_arguments import is_json, is_json_prefix, parse_tool_arguments
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import InvalidToolCall, ToolCall
 
-    from ..transport import Trust
+    from ..transport import ServerTrust
 
 _MOST_BEFORE = 4
 """Pieces of a call's arguments among which an empty object may be no more than a beginning."""
@@ -41,7 +41,7 @@ class ToolCallPiece(NamedTuple):
 
 
 def parse_tool_calls(
-    calls: Sequence[ToolCallPiece], trust: Trust
+    calls: Sequence[ToolCallPiece], trust: ServerTrust
 ) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     """Parse complete tool calls into LangChain's form.
 
@@ -53,8 +53,8 @@ def parse_tool_calls(
     Raises:
         AnswerTooLargeError: There are too many calls, or their arguments are too long.
     """
-    require_at_most(len(calls), trust.most_calls, "tool calls")
-    require_at_most(
+    check_answer_limit(len(calls), trust.most_calls, "tool calls")
+    check_answer_limit(
         sum(len(call.arguments) for call in calls), trust.most_arguments, "characters of arguments"
     )
     good: list[ToolCall] = []
@@ -63,7 +63,7 @@ def parse_tool_calls(
     for call in calls:
         name, number = call.name or "", call.id
         if number is None or number in numbers:
-            number = new_call_id()
+            number = make_tool_call_id()
         numbers.add(number)
         try:
             arguments = parse_tool_arguments(call.arguments) or {}
@@ -78,7 +78,7 @@ def parse_tool_calls(
     return good, bad
 
 
-def new_call_id() -> str:
+def make_tool_call_id() -> str:
     """Make a random id for a tool call, for servers that send no id, or the same id for several calls."""
     return f"call_{uuid4().hex}"
 
@@ -89,7 +89,7 @@ def new_call_id() -> str:
 def join_pieces_by_call(pieces: Sequence[ToolCallPiece]) -> Sequence[ToolCallPiece]:
     """Join pieces of the same call, so that there is one piece for each call.
 
-    Otherwise LangChain would take every piece in a chunk for a separate call.
+    LangChain takes every piece in a chunk for a separate call.
     """
     found: dict[Hashable, ToolCallPiece] = {}
     for piece in pieces:
@@ -103,9 +103,9 @@ def _with_more(before: ToolCallPiece, piece: ToolCallPiece) -> ToolCallPiece:
     return ToolCallPiece(before.place, before.id or piece.id, name, before.arguments + piece.arguments)
 
 
-def to_tool_call_chunk(call: ToolCallPiece) -> Any:
-    """Convert a piece of a tool call into LangChain's ``tool_call_chunk``."""
-    return tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.place)  # type: ignore[arg-type]
+def to_tool_call_chunk(piece: ToolCallPiece) -> Any:
+    """Convert ``piece``, a piece of a streamed tool call, into LangChain's ``tool_call_chunk``."""
+    return tool_call_chunk(name=piece.name, args=piece.arguments, id=piece.id, index=piece.place)  # type: ignore[arg-type]
 
 
 @dataclass(slots=True)
@@ -201,12 +201,11 @@ def _may_repeat(before: str, arguments: str) -> bool:
 class ToolCallAssembler:
     """Assembles the tool calls of one stream from their pieces, and decides when arguments are passed on.
 
-    LangChain parses the arguments anew with every chunk. For invalid JSON that takes time in proportion to
-    the square of the length. So only the first characters are passed on at once; the rest follows at the
-    end.
+    LangChain parses all arguments so far with every chunk, which takes quadratic time for invalid JSON. So
+    arguments beyond a limit are held back until the end of the stream.
     """
 
-    def __init__(self, trust: Trust) -> None:
+    def __init__(self, trust: ServerTrust) -> None:
         self._trust = trust
         self._all: list[_Call] = []
         self._by_place: dict[Hashable, _Call] = {}
@@ -214,9 +213,9 @@ class ToolCallAssembler:
         self._characters = 0
 
     def feed(self, pieces: Sequence[ToolCallPiece]) -> list[ToolCallPiece]:
-        """Add the next pieces, and return what can be passed on now.
+        """Add the next pieces, and return the pieces to pass on now, without ids and names that were passed on before.
 
-        Calls are numbered from 0 in order of appearance. The id and the name of a call are not repeated.
+        Calls are numbered from 0 in order of appearance.
 
         Raises:
             AnswerTooLargeError: There are too many calls, or their arguments are too long.
@@ -226,7 +225,7 @@ class ToolCallAssembler:
     def _added(self, piece: ToolCallPiece) -> ToolCallPiece:
         call = self._call_of(piece)
         self._characters += len(piece.arguments)
-        require_at_most(self._characters, self._trust.most_arguments, "characters of arguments")
+        check_answer_limit(self._characters, self._trust.most_arguments, "characters of arguments")
         told_id, name, arguments = (
             call.take_id(piece.id),
             call.take_name(piece.name),
@@ -254,7 +253,7 @@ class ToolCallAssembler:
     def _begun(self, piece: ToolCallPiece) -> _Call:
         call = _Call(len(self._all), is_id_taken=piece.id in self._by_id)
         self._all.append(call)
-        require_at_most(len(self._all), self._trust.most_calls, "tool calls")
+        check_answer_limit(len(self._all), self._trust.most_calls, "tool calls")
         if piece.place is not None:
             self._by_place[piece.place] = call
         if piece.id is not None:
@@ -271,7 +270,7 @@ class ToolCallAssembler:
     def make_missing_ids(self) -> list[ToolCallPiece]:
         """Make a piece with a new id for each call without an id, or with the id of an earlier call."""
         return [
-            ToolCallPiece(call.place, new_call_id(), None, "")
+            ToolCallPiece(call.place, make_tool_call_id(), None, "")
             for call in self._all
             if call.id is None or call.is_id_taken
         ]
@@ -290,5 +289,5 @@ class ToolCallAssembler:
             return []
         is_fine = is_json_prefix if was_truncated else is_json
         garbage = sum(len(text) for call in held if not is_fine(text := call.arguments))
-        require_at_most(garbage, self._trust.most_garbage, "characters of arguments that are no JSON")
+        check_answer_limit(garbage, self._trust.most_garbage, "characters of arguments that are no JSON")
         return [ToolCallPiece(call.place, None, None, call.rest()) for call in held]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from .ask import REASONING_KEY, InexpressibleRequestError
+from .ask import REASONING_KEY, UnsupportedRequestError
 from .content_blocks import MEDIA, Block, block_to_text, to_standard_blocks
 
 if TYPE_CHECKING:
@@ -37,20 +37,20 @@ def list_content_blocks(message: BaseMessage) -> list[Block]:
     return content  # type: ignore[return-value]
 
 
-def join_texts(parts: Iterable[Block]) -> str:
-    """Join the texts of all text blocks, each on a line of its own."""
+def join_text_blocks(parts: Iterable[Block]) -> str:
+    """Join the texts of all text blocks in ``parts`` with line feeds."""
     return "\n".join(part["text"] for part in parts if part["type"] == "text")
 
 
-def make_user_content(message: BaseMessage, name_pattern: str | None = None) -> list[Block]:
-    """Return the content blocks of a user's message; with the user's name if the API has no field for it.
+def list_user_content_blocks(message: BaseMessage, name_field: str | None = None) -> list[Block]:
+    """Return the content blocks of a user's message, with the user's name if the API has no field for it.
 
     Args:
         message: The user's message.
-        name_pattern: The pattern of the API's name field; None if it has no such field.
+        name_field: None if the API has no field for the user's name; else any string.
     """
     parts = list_content_blocks(message)
-    if message.name is None or name_pattern is not None:
+    if message.name is None or name_field is not None:
         return parts
     return (
         [{"type": "text", "text": f"{message.name}:"}, *parts]
@@ -85,7 +85,7 @@ def split_system_messages(history: Sequence[BaseMessage]) -> tuple[list[str], li
 
 
 def add_missing_user_turns(turns: list[BaseMessage]) -> list[BaseMessage]:
-    """Add a short user's message before a model's first message and after a model's last message.
+    """Add a short user's message before a model's message at the start, and after a model's message at the end.
 
     Some APIs reject conversations that begin or end with the model.
     """
@@ -97,10 +97,10 @@ def add_missing_user_turns(turns: list[BaseMessage]) -> list[BaseMessage]:
 
 
 def to_alternating_turns(history: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Make user and model take turns, as strict APIs require. All system messages become the first message.
+    """Make user and model alternate, as strict APIs require. All system messages become one first message.
 
-    Adjacent messages of the same role are merged. Short messages are added where a turn is missing: of the
-    user at both ends, and of the model between tool results and a user's message.
+    Adjacent messages of the same role are merged. Where a turn is missing, a short message is added: a user's
+    at either end, a model's between tool results and a user's message.
     """
     systems, others = split_system_messages(history)
     found: list[BaseMessage] = [SystemMessage("\n\n".join(systems))] if systems else []
@@ -117,7 +117,7 @@ def to_alternating_turns(history: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 
 def _with_name_in_text(message: HumanMessage) -> HumanMessage:
-    return HumanMessage(content=list(make_user_content(message)))
+    return HumanMessage(content=list(list_user_content_blocks(message)))
 
 
 def _can_join(first: BaseMessage, second: BaseMessage) -> bool:
@@ -135,12 +135,12 @@ def _joined_turn(first: BaseMessage, second: BaseMessage) -> BaseMessage:
 
 
 def move_media_to_user_messages(
-    history: Sequence[BaseMessage], kinds: tuple[type[BaseMessage], ...]
+    history: Sequence[BaseMessage], message_types: tuple[type[BaseMessage], ...]
 ) -> list[BaseMessage]:
-    """Move images and other media from messages of the types ``kinds`` into an added user's message.
+    """Move images and other media from messages of the given types into an added user's message.
 
-    For APIs that accept media only from users. The added message follows the original message and the tool
-    results after it.
+    This is for APIs that accept media only from users. The added message follows the original message, and
+    the tool results after it.
     """
     found: list[BaseMessage] = []
     waiting: list[Block] = []
@@ -148,7 +148,7 @@ def move_media_to_user_messages(
         if waiting and not isinstance(message, ToolMessage):
             found.append(HumanMessage(content=list(waiting)))
             waiting = []
-        media = _media_of(message) if isinstance(message, kinds) else []
+        media = _media_of(message) if isinstance(message, message_types) else []
         found.append(_without_media(message) if media else message)
         if media:
             waiting += [{"type": "text", "text": _media_heading(message)}, *media]
@@ -197,15 +197,15 @@ def _digest(text: str, length: int) -> str:
     return hashlib.blake2s(text.encode(errors="replace")).hexdigest()[:length]
 
 
-def make_valid_tool_name(name: str, declared: Iterable[str] = (), *, max_length: int = 64) -> str:
+def make_valid_tool_name(name: str, declared_names: Iterable[str] = (), *, max_length: int = 64) -> str:
     """Make a tool's name valid for OpenAI and Anthropic: replace invalid characters, and shorten it.
 
     Args:
         name: The tool's name.
-        declared: Names of the request's tools, which are left unchanged.
+        declared_names: Names of the request's tools, which are left unchanged.
         max_length: The maximum length.
     """
-    return name if name in declared else _INVALID_LETTERS.sub("_", name)[:max_length] or "tool"
+    return name if name in declared_names else _INVALID_LETTERS.sub("_", name)[:max_length] or "tool"
 
 
 def list_tool_names(tools: Iterable[dict[str, Any]]) -> frozenset[str]:
@@ -213,8 +213,8 @@ def list_tool_names(tools: Iterable[dict[str, Any]]) -> frozenset[str]:
     return frozenset(str(tool.get("function", tool).get("name")) for tool in tools)
 
 
-def to_standard_json(value: object) -> Any:
-    """Convert ``value`` to what standard JSON can express: NaN and infinity, and unknown types, become strings."""
+def replace_non_json_values(value: object) -> Any:
+    """Return a copy of ``value`` in which NaN, infinity, and objects that JSON does not know are strings."""
     return json.loads(json.dumps(value, default=str), parse_constant=str)
 
 
@@ -226,33 +226,33 @@ def make_data_url(part: Block, default_mime_type: str) -> str:
     return f"data:{part.get('mime_type') or default_mime_type};base64,{part['base64']}"
 
 
-def make_unsupported_error(part: Block, api: str) -> InexpressibleRequestError:
-    """Make the error for a block that ``api`` cannot express. It names the block's type, never the content."""
+def make_unsupported_block_error(part: Block, api: str) -> UnsupportedRequestError:
+    """Make the error for a block that ``api`` does not support. It names the block's type, never the content."""
     kind, value = part["type"], part.get("value")
     if isinstance(value, dict):
         kind = str(value.get("type") or "unknown")[:40]
     how = next((f" by its {key}" for key in ("url", "file_id") if key in part), "")
     mime = f" ({part['mime_type'][:40]})" if "mime_type" in part else ""
-    return InexpressibleRequestError(f"{api} has no words for {kind}{mime}{how}")
+    return UnsupportedRequestError(f"{api} has no words for {kind}{mime}{how}")
 
 
 def serialize_block(
-    part: Block, writers: Mapping[str, Callable[[Block], dict[str, Any] | None]], api: str
+    part: Block, serializers_by_type: Mapping[str, Callable[[Block], dict[str, Any] | None]], api: str
 ) -> dict[str, Any]:
     """Serialize the block ``part`` for ``api``, with the function for its type.
 
     Args:
         part: The block.
-        writers: A function for each block type; it returns None if the API cannot express the block.
+        serializers_by_type: A function for each block type; it returns None for an unsupported block.
         api: The API's name, for the error.
 
     Raises:
-        InexpressibleRequestError: There is no function for the type, or it returned None.
+        UnsupportedRequestError: There is no function for the type, or it returned None.
     """
-    writer = writers.get(part["type"])
+    writer = serializers_by_type.get(part["type"])
     serialized = writer(part) if writer is not None else None
     if serialized is None:
-        raise make_unsupported_error(part, api)
+        raise make_unsupported_block_error(part, api)
     return serialized
 
 
@@ -262,8 +262,8 @@ def serialize_block(
 def can_provider_read_thoughts(message: BaseMessage, vendor: str, provider: str) -> bool:
     """Whether ``provider`` can read the thoughts in ``message``, so that they may be sent back to it.
 
-    Thoughts may be signed or encrypted by the provider that made them. The receipt in the message names it.
-    Without a receipt, as in a client's history, any provider with the same vendor's API passes.
+    Only the provider that signed or encrypted thoughts can read them. The message's receipt names it. Without
+    a receipt, as in a client's history, the message's ``model_provider`` must be ``vendor`` or missing.
 
     Args:
         message: The model's message.
@@ -278,7 +278,7 @@ def can_provider_read_thoughts(message: BaseMessage, vendor: str, provider: str)
 
 
 def restore_original_thoughts(message: AIMessage) -> list[Block]:
-    """Return the message's blocks, with the thoughts as the provider sent them, if the message kept them."""
+    """Return the message's blocks, with the provider's original thoughts if the message has kept them."""
     items = message.additional_kwargs.get(REASONING_KEY)
     thoughts = [part for part in to_standard_blocks(items) if part["type"] == "reasoning"]
     parts = list_content_blocks(message)
@@ -290,6 +290,6 @@ def find_thought_blocks(parts: Iterable[Block]) -> Iterator[Block]:
     return (part for part in parts if part["type"] == "reasoning")
 
 
-def text_without_thoughts(parts: Iterable[Block]) -> str:
+def join_text_without_thoughts(parts: Iterable[Block]) -> str:
     """Join the blocks of a model's message into one text, without its thoughts."""
     return "".join(block_to_text(part) for part in parts if part["type"] != "reasoning")

@@ -20,69 +20,60 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..caller import Caller, OwnEndpoint
-    from ..model_config import Account, Endpoint, Feature, Limits, Snapshot, Tier, TrafficShare
+    from ..model_config import ChainTier, Endpoint, Feature, HouseAccount, Limits, TableSnapshot, TrafficShare
     from ..options import Options
     from ..types import KeyOwner, KeyPolicy
-    from .route import Rejection
+    from .route import CandidateRejection
     from .rules import LastingRule, SharedRoutingInputs
 
-Known = tuple[Candidate, "Rejection | None"]
+CandidateVerdict = tuple[Candidate, "CandidateRejection | None"]
 """A candidate, and why it may serve no call on these `SharedRoutingInputs`; None if it may."""
 
 
 def list_candidates(
-    terms: SharedRoutingInputs, options: Options, trial_share: TrafficShare | None
-) -> Iterable[Known]:
+    inputs: SharedRoutingInputs, options: Options, trial_share: TrafficShare | None
+) -> Iterable[CandidateVerdict]:
     """Yield a candidate for every endpoint of the feature and every key that may pay, in order of preference.
 
-    Candidates with the caller's own keys come before those with the operator's. Each comes in a pair with
-    the reason why it may serve no call with these ``terms``; None if it may.
-
-    Args:
-        terms: The inputs that many calls share.
-        options: The options of the call.
-        trial_share: The endpoint on trial that is tried first, if any.
+    The caller's own keys come first, and for each owner the endpoint on trial (``trial_share``). Each
+    candidate is paired with the reason why it may serve no call with these ``inputs``; None if it may.
     """
-    return _fitted(_in_order(terms, trial_share), terms, options, LASTING_RULES)
+    return _fitted(_in_order(inputs, trial_share), inputs, options, LASTING_RULES)
 
 
-def own_endpoint_candidate(
-    own_endpoint: OwnEndpoint, terms: SharedRoutingInputs, options: Options
-) -> Iterable[Known]:
-    """Yield the one candidate for a caller's own endpoint, in a pair as in `list_candidates`."""
-    endpoint = make_own_endpoint(own_endpoint.base_url, own_endpoint.model, terms.snapshot.private_networks)
+def list_own_endpoint_candidates(
+    own_endpoint: OwnEndpoint, inputs: SharedRoutingInputs, options: Options
+) -> Iterable[CandidateVerdict]:
+    """Yield the candidate for a caller's own endpoint, paired with a reason or None as in `list_candidates`."""
+    endpoint = make_own_endpoint(own_endpoint.base_url, own_endpoint.model, inputs.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
-    theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
-    return _fitted([theirs], terms, options, OWN_RULES)
+    theirs = Candidate(endpoint, "user", inputs.snapshot.byok_profile, layer)
+    return _fitted([theirs], inputs, options, OWN_RULES)
 
 
-def shadow_candidates(share: TrafficShare, terms: SharedRoutingInputs, options: Options) -> Iterable[Known]:
-    """Yield the candidates for a shadow copy of a call, which is sent only to compare its answer.
-
-    They are the endpoint of ``share`` with each of the operator's keys; a user's key never pays for a copy.
-    """
-    layer = f"{terms.feature.layer}, features.{terms.feature.name}.shadow"
-    return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
+def list_shadow_candidates(
+    share: TrafficShare, inputs: SharedRoutingInputs, options: Options
+) -> Iterable[CandidateVerdict]:
+    """Yield the candidates for a copy of a call: the endpoint of ``share`` with each of the operator's keys."""
+    layer = f"{inputs.feature.layer}, features.{inputs.feature.name}.shadow"
+    return _fitted(_beside(share, "house", inputs.snapshot.profile, layer), inputs, options, LASTING_RULES)
 
 
 def with_user_key_fingerprint(
     candidate: Candidate, caller: Caller, feature: Feature, hash_key: bytes
 ) -> Candidate:
-    """Return a copy of ``candidate`` with the fingerprint and the limits of the key that ``caller`` brought.
-
-    ``hash_key`` is the hash key of fingerprints.
-    """
+    """Return ``candidate`` with the limits and the fingerprint (by ``hash_key``) of the key of ``caller``."""
     provider = candidate.endpoint.provider
     place = provider.base_url if provider.access == OWN else ""
     key = compute_fingerprint(caller.key_for(provider), place, hash_key)
     return replace(candidate, key=key, meters=tuple(_meters(candidate, feature, key)))
 
 
-def candidates_named_by_call(
-    endpoint: Endpoint, terms: SharedRoutingInputs, options: Options
-) -> Iterable[Known]:
+def list_named_endpoint_candidates(
+    endpoint: Endpoint, inputs: SharedRoutingInputs, options: Options
+) -> Iterable[CandidateVerdict]:
     """Yield the candidates for ``endpoint``, which the call itself names: one for each key that may pay."""
-    return _fitted(_named(endpoint, terms), terms, options, LASTING_RULES)
+    return _fitted(_named(endpoint, inputs), inputs, options, LASTING_RULES)
 
 
 def _named(endpoint: Endpoint, terms: SharedRoutingInputs) -> Iterator[Candidate]:
@@ -150,17 +141,16 @@ def _beside(share: TrafficShare, owner: KeyOwner, profile: str, layer: str) -> I
         yield Candidate(share.endpoint, owner, profile, layer, account=account, tier=ON_TRIAL)
 
 
-def choice_scope_name(feature: Feature, tier: Tier, tier_number: int, owner: KeyOwner) -> str:
+def choice_scope_name(feature: Feature, tier: ChainTier, tier_number: int, owner: KeyOwner) -> str:
     """Name the scope in which a strategy counts its choices among the endpoints of ``tier``.
 
-    All features that use the same group have one scope, and so share its counts. ``tier_number`` is the
-    tier's index in the chain; keys of users have a scope of their own.
+    All features that use the same group share one scope. Users' keys have a separate scope.
     """
     named = f"group {tier.group}" if tier.group else f"feature {feature.name}"
     return f"{named}{f' {tier_number}' if tier_number and not tier.group else ''}{' for users' if owner == 'user' else ''}"
 
 
-def _accounts(endpoint: Endpoint, owner: KeyOwner) -> tuple[Account | None, ...]:
+def _accounts(endpoint: Endpoint, owner: KeyOwner) -> tuple[HouseAccount | None, ...]:
     return endpoint.provider.accounts or (None,) if owner == "house" else (None,)
 
 
@@ -169,23 +159,23 @@ def _fitted(
     terms: SharedRoutingInputs,
     options: Options,
     rules: Iterable[LastingRule],
-) -> Iterator[Known]:
+) -> Iterator[CandidateVerdict]:
     """The candidates with their options and limits, and with their key if it is the house's."""
     above = options.with_defaults(terms.feature.options)
-    for one in candidates:
-        key = _of_house(one.account, terms.snapshot) if one.account else "open"
-        meters = tuple(_meters(one, terms.feature, key))
+    for base in candidates:
+        key = _of_house(base.account, terms.snapshot) if base.account else "open"
+        meters = tuple(_meters(base, terms.feature, key))
         candidate = replace(
-            one,
+            base,
             key=key,
-            options=above.with_defaults(one.endpoint.options),
-            extra_body=terms.feature.extra_body_for(one.endpoint) or None,
+            options=above.with_defaults(base.endpoint.options),
+            extra_body=terms.feature.extra_body_for(base.endpoint) or None,
             meters=meters,
         )
         yield candidate, find_first_rejection(candidate, terms, rules)
 
 
-def _of_house(account: Account, snapshot: Snapshot) -> str:
+def _of_house(account: HouseAccount, snapshot: TableSnapshot) -> str:
     return compute_fingerprint(snapshot.house_keys.get(account.slot), hash_key=snapshot.fingerprint_hash_key)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..budgets import NOTHING, Balance, Charge, resets_at, to_pico_usd
+from ..budgets import NOTHING, BudgetBalance, BudgetCharge, next_reset_at, to_pico_usd
 from ..pricing import compute_cost_on_day
-from ..receipt import Usage
-from .route import BudgetShortfall, Rejection, RejectionCode
+from ..receipt import TokenUsage
+from .route import BudgetShortfall, CandidateRejection, RejectionCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
 
-    from ..budgets import Budget, BudgetWindow, Counter
+    from ..budgets import Budget, BudgetCounter, BudgetWindow
     from ..caller import Caller
     from ..model_config import Endpoint, Feature
     from ..options import Options
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .route import Candidate, Needs, Route
 
 
-class SizedCall(Protocol):
-    """The inputs that decide the size and price of a call: `CallRoutingInputs`, or the decided `Route`."""
+class CallCostInputs(Protocol):
+    """The inputs that decide the size and price of a call; `CallRoutingInputs` and `Route` have them."""
 
     @property
     def feature(self) -> Feature:
@@ -49,66 +49,70 @@ class BudgetClaim(NamedTuple):
     """A budget that counts a request, and the charge: the most that the request could use of it."""
 
     budget: Budget
-    charge: Charge
+    charge: BudgetCharge
 
 
-def find_budget_claims(candidate: Candidate, call: SizedCall, now: datetime) -> tuple[BudgetClaim, ...]:
+def compute_budget_claims(
+    candidate: Candidate, call: CallCostInputs, now: datetime
+) -> tuple[BudgetClaim, ...]:
     """Compute what a request to ``candidate`` must reserve in each budget: the most that it could use.
 
-    Sorted in the order in which counters are locked. A charge is 0 if the price is unknown; empty if no
-    budget applies.
+    Sorted in the order in which counters are locked; empty if no budget applies. A charge is 0 if the price
+    is unknown.
     """
     return tuple(
-        BudgetClaim(budget, Charge(window, _most(budget, candidate, call) or 0, ceiling))
+        BudgetClaim(budget, BudgetCharge(window, _most(budget, candidate, call) or 0, ceiling))
         for budget, window in _windows(call, candidate.owner, now)
         for ceiling in (budget.spending_ceiling(is_stepped_down=candidate.is_lowered),)
     )
 
 
-def max_usage(
+def max_budget_usage(
     budget: Budget, endpoint: Endpoint, feature: Feature, options: Options, needs: Needs, today: date
 ) -> int | None:
     """Compute the most that a request could use, in the unit of ``budget``; None if its price is unknown.
 
-    That is the whole prompt and the longest answer that options or model allow. Embeddings have no answer
-    tokens. In dollars it is 0 for an endpoint that bills nothing.
+    Counts the whole prompt, and for chat the longest answer that options or model allow. 0 dollars for an
+    endpoint that bills nothing.
     """
     answer = 0 if feature.embedding else options.max_output_tokens or endpoint.can.max_output
     if budget.unit == "tokens":
         return needs.tokens + answer
     if endpoint.provider.access != "key":
         return 0
-    usd = compute_cost_on_day(today, endpoint, Usage(input=needs.tokens, output=answer))
+    usd = compute_cost_on_day(today, endpoint, TokenUsage(input=needs.tokens, output=answer))
     return None if usd is None else to_pico_usd(usd)
 
 
-def _most(budget: Budget, candidate: Candidate, call: SizedCall) -> int | None:
-    return max_usage(budget, candidate.endpoint, call.feature, candidate.options, call.needs, call.today)
+def _most(budget: Budget, candidate: Candidate, call: CallCostInputs) -> int | None:
+    return max_budget_usage(
+        budget, candidate.endpoint, call.feature, candidate.options, call.needs, call.today
+    )
 
 
-def find_uncheckable_budget(candidate: Candidate, call: SizedCall) -> Budget | None:
+def find_unenforceable_budget(candidate: Candidate, call: CallCostInputs) -> Budget | None:
     """Find the first budget in dollars that cannot be enforced for ``candidate``, because its price is unknown.
 
     None if the price is known, or if no budget in dollars applies.
     """
     if candidate.endpoint.provider.access != "key":
         return None
-    in_dollars = (one for one, _ in _counted(call, candidate.owner) if one.unit == "usd")
+    in_dollars = (budget for budget, _ in _counted(call, candidate.owner) if budget.unit == "usd")
     first = next(in_dollars, None)
     return first if first is not None and _most(first, candidate, call) is None else None
 
 
-def list_budget_windows(call: SizedCall, now: datetime) -> tuple[tuple[Budget, BudgetWindow], ...]:
+def list_budget_windows(call: CallCostInputs, now: datetime) -> tuple[tuple[Budget, BudgetWindow], ...]:
     """List each budget that could count the call, whichever endpoint serves it, with its current counter."""
     owners: tuple[KeyOwner, ...] = ("house", "user")
     shared = dict.fromkeys(pair for owner in owners for pair in _windows(call, owner, now))
     return tuple(shared)
 
 
-def apply_budgets(route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime) -> Route:
+def apply_budgets(route: Route, counters: Mapping[BudgetWindow, BudgetCounter], now: datetime) -> Route:
     """Move candidates for which a budget has too little left to ``skipped``, and add the budgets' balances.
 
-    A counter that ``counters`` lacks is unused.
+    A counter that is missing in ``counters`` is unused.
     """
     fit, over = [], []
     for candidate in route.candidates:
@@ -118,7 +122,7 @@ def apply_budgets(route: Route, counters: Mapping[BudgetWindow, Counter], now: d
         else:
             over.append(rejection)
     balances = tuple(
-        Balance(budget, window, counters.get(window, NOTHING), resets_at(budget.period, now))
+        BudgetBalance(budget, window, counters.get(window, NOTHING), next_reset_at(budget.period, now))
         for budget, window in list_budget_windows(route, now)
     )
     return route._replace(
@@ -127,10 +131,10 @@ def apply_budgets(route: Route, counters: Mapping[BudgetWindow, Counter], now: d
 
 
 def find_budget_rejection(
-    candidate: Candidate, route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime
-) -> Rejection | None:
+    candidate: Candidate, route: Route, counters: Mapping[BudgetWindow, BudgetCounter], now: datetime
+) -> CandidateRejection | None:
     """Make the rejection of ``candidate`` by the first budget with too little left; None if all have enough."""
-    for budget, charge in find_budget_claims(candidate, route, now):
+    for budget, charge in compute_budget_claims(candidate, route, now):
         counter = counters.get(charge.window, NOTHING)
         if not counter.can_reserve(charge):
             return make_budget_rejection(candidate, BudgetClaim(budget, charge), counter, now)
@@ -138,11 +142,11 @@ def find_budget_rejection(
 
 
 def make_budget_rejection(
-    candidate: Candidate, claim: BudgetClaim, counter: Counter, now: datetime
-) -> Rejection:
-    """Make the rejection of ``candidate`` for the reason that ``claim`` does not fit into ``counter``."""
+    candidate: Candidate, claim: BudgetClaim, counter: BudgetCounter, now: datetime
+) -> CandidateRejection:
+    """Make the rejection of ``candidate`` because the charge of ``claim`` does not fit into ``counter``."""
     budget, charge = claim
-    resets, is_held = resets_at(budget.period, now), counter.can_reserve_later(charge)
+    resets, is_held = next_reset_at(budget.period, now), counter.could_reserve_when_idle(charge)
     left = max(0, charge.ceiling + counter.raised - counter.spent - counter.reserved)
     # What is left of a user's own is told; what others have spent is not, by whatever shows a reason.
     enough = f"has {budget.format_amount(left)} left" if budget.per in {"user", "token"} else "has less left"
@@ -156,21 +160,21 @@ def make_budget_rejection(
         is_held=is_held,
         steps_down=budget.step_down_at is not None,
     )
-    return Rejection(candidate, RejectionCode.BUDGET, why, over=overrun)
+    return CandidateRejection(candidate, RejectionCode.BUDGET, why, over=overrun)
 
 
-def make_uncounted_rejection(candidate: Candidate, budget: Budget) -> Rejection:
-    """Make the rejection of ``candidate`` for the reason that the counters of ``budget`` cannot be read."""
+def make_unreadable_budget_rejection(candidate: Candidate, budget: Budget) -> CandidateRejection:
+    """Make the rejection of ``candidate`` because the counters of ``budget`` cannot be read."""
     why = f"the counters of the budget {budget.name} cannot be read"
     overrun = BudgetShortfall(budget.name, budget.per, None, None, is_away=True)
-    return Rejection(candidate, RejectionCode.BUDGET_AWAY, why, over=overrun)
+    return CandidateRejection(candidate, RejectionCode.BUDGET_AWAY, why, over=overrun)
 
 
-def _windows(call: SizedCall, owner: KeyOwner, now: datetime) -> Iterator[tuple[Budget, BudgetWindow]]:
-    return ((budget, budget.window(subject, now)) for budget, subject in _counted(call, owner))
+def _windows(call: CallCostInputs, owner: KeyOwner, now: datetime) -> Iterator[tuple[Budget, BudgetWindow]]:
+    return ((budget, budget.window_for(subject, now)) for budget, subject in _counted(call, owner))
 
 
-def _counted(call: SizedCall, owner: KeyOwner) -> Iterator[tuple[Budget, str]]:
+def _counted(call: CallCostInputs, owner: KeyOwner) -> Iterator[tuple[Budget, str]]:
     """The budgets that a request with a key of ``owner`` counts for, each with its subject."""
     caller = call.caller
     subjects = {

@@ -27,7 +27,7 @@ def compute_hedge_delay(
     It is the 95th percentile of the latencies of ``first``, so that only unusually slow requests are hedged.
     """
     never = _never(first, others, feature)
-    tail = traffic.tail_latency.latencies_of(feature.name, str(first.endpoint), latency_kind(needs))
+    tail = traffic.tail_latency.recent_latencies(feature.name, str(first.endpoint), latency_kind(needs))
     return HedgeDelay(tail.p95 if never is None else None, len(tail), never)
 
 

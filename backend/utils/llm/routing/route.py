@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date, datetime
 
-    from ..budgets import Balance
+    from ..budgets import BudgetBalance
     from ..caller import Caller
-    from ..model_config import Account, Endpoint, Feature, Override, TrafficShare
+    from ..model_config import Endpoint, Feature, HouseAccount, Override, TrafficShare
     from ..state.health import UnavailableReason
     from ..state.load import Target
     from ..state.rate_limiter import MeteredScope
@@ -41,9 +41,7 @@ class Needs(NamedTuple):
 
     Attributes:
         remote_images: Whether the prompt has images given by URL.
-        audio: Whether the prompt has audio; ``video`` and ``pdf`` likewise.
         tokens: An estimate of the prompt's length in tokens; 0 if unknown.
-        streams: Whether the answer is streamed.
         options: The options of the call, which override the feature's.
         endpoint: The endpoint that the call itself names, tried before those of the feature.
         fallbacks: Whether other endpoints may serve the call if the first one does not.
@@ -64,7 +62,7 @@ class Needs(NamedTuple):
 
     @classmethod
     def from_feature(cls, feature: Feature) -> Needs:
-        """The abilities that the table declares for all calls of ``feature``, as the needs of a call; tokens are 0."""
+        """Make the needs of a call from the abilities that the table declares for ``feature``; tokens are 0."""
         return cls(
             tools=feature.tools,
             structured_output=feature.structured_output,
@@ -111,20 +109,16 @@ class Candidate:
     """An endpoint that may serve a call, with the key that pays: a user's, or the operator's (``house``).
 
     Attributes:
-        account: The operator's account that the key belongs to; None for a user's key, and where there are
-            no keys.
+        account: The operator's account that the key belongs to; None for a user's key, or without keys.
         key: The fingerprint of the key; ``open`` without a key, or until a user's key is filled in.
-        tier: The number of its tier in the chain: all endpoints of a tier are tried before the next tier.
+        tier: The number of its tier in the chain; all endpoints of a tier are tried before the next tier.
         place: Its index in the tier as written in the table.
-        select: The strategy of its tier, and ``scope`` the name under which the strategy's choices are
-            counted.
+        select: The strategy of its tier.
+        scope: The name under which the strategy counts its choices.
         meters: The limits that its requests count for.
         options: The options of its requests: the call's over the feature's over the endpoint's own.
-        extra_body: Extra fields of its requests' bodies, from the table.
-        rest: Why it is not available now; None if it is. An unavailable candidate is in a route only if no
-            other is left: the call then waits for it, or sends a probe.
-        is_lowered: Whether it comes from the next cheaper profile, to which a budget's ``step_down_at``
-            moved the call.
+        rest: Why it is unavailable now; None if it is available. Tried then only if no other is left.
+        is_lowered: Whether it is of a cheaper profile, to which a budget's ``step_down_at`` moved the call.
     """
 
     endpoint: Endpoint
@@ -132,7 +126,7 @@ class Candidate:
     profile: str
     layer: str
     group: str | None = None
-    account: Account | None = None
+    account: HouseAccount | None = None
     key: str = "open"
     tier: int = 0
     place: int = 0
@@ -145,21 +139,18 @@ class Candidate:
     is_lowered: bool = False
 
     @cached_property
-    def circuit(self) -> Circuit:
-        """The key under which `Health` has the circuit breaker of this endpoint with this credential."""
+    def endpoint_circuit(self) -> Circuit:
+        """The key of the circuit breaker of this endpoint with this credential in `HealthTracker`."""
         return Circuit(str(self.endpoint), self.key, self.owner, self.account_name)
 
     @cached_property
-    def key_circuit(self) -> Circuit:
-        """The key under which `Health` has the circuit breaker of the credential at all endpoints of the provider."""
+    def credential_circuit(self) -> Circuit:
+        """The key of the circuit breaker of this credential, at all endpoints of the provider, in `HealthTracker`."""
         return Circuit(self.endpoint.provider.name, self.key, self.owner, self.account_name)
 
     @cached_property
     def traffic_key(self) -> Target:
-        """The key of load and latency in `TrafficState`: the endpoint, and the operator's key, or ``users`` for others.
-
-        For callers' own endpoints, too, load and latency are kept together, not per endpoint.
-        """
+        """The key of its load and latency: endpoint (or ``own``), and operator's key (or ``users``)."""
         provider = self.endpoint.provider
         name = provider.name if provider.access == OWN else str(self.endpoint)
         return (name, "users" if self.owner == "user" else self.key)
@@ -171,10 +162,7 @@ class Candidate:
 
     @cached_property
     def retry_budget_key(self) -> str:
-        """The name of the retry budget that limits retries of this candidate.
-
-        Each provider has two: for requests with the operator's keys, and for requests with users' keys.
-        """
+        """The name of its retry budget: each provider has one for the operator's keys and one for users' keys."""
         return f"{self.endpoint.provider.name} for the {self.owner}"
 
     @property
@@ -193,7 +181,7 @@ class Candidate:
         return self.account.name if self.account else None
 
     @property
-    def name(self) -> str:
+    def display_name(self) -> str:
         """The endpoint's name for people, with the account if the provider has several."""
         return endpoint_label(self.endpoint, self.account_name)
 
@@ -216,7 +204,8 @@ class BudgetShortfall(NamedTuple):
     """A budget that has too little left for a request, or cannot be read.
 
     Attributes:
-        resets_at: The moment at which the budget is reset, and ``seconds`` until then; None if never.
+        resets_at: The moment at which the budget is reset; None if never or unknown.
+        seconds: The seconds from now to ``resets_at``.
         is_held: Whether enough would be left if the requests in flight used nothing.
         is_away: Whether the counters cannot be read, so that nobody knows what is left.
         steps_down: Whether a cheaper profile may serve instead.
@@ -232,14 +221,13 @@ class BudgetShortfall(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rejection:
+class CandidateRejection:
     """A candidate that may not serve a call, and why.
 
     Attributes:
         rest: The reason, if the endpoint is only temporarily unavailable.
         over: The budget, if too little of it is left for the request.
-        disabled: The override, if a person disabled the endpoint. Its reason is not in the text, which
-            anybody may see.
+        disabled: The override by which a person disabled the endpoint, if any.
     """
 
     candidate: Candidate
@@ -260,9 +248,9 @@ class Rejection:
         return self.candidate.account_name
 
     @property
-    def name(self) -> str:
+    def display_name(self) -> str:
         """The endpoint's name for people, with the account if the provider has several."""
-        return self.candidate.name
+        return self.candidate.display_name
 
 
 @dataclass(frozen=True)
@@ -270,8 +258,7 @@ class HedgeDelay:
     """The delay after which a second request is sent because the first is slow.
 
     Attributes:
-        after: Seconds until the second request; None while too few latencies are known, or if ``never`` is
-            set.
+        after: Seconds until the second request; None with ``never``, or while too few latencies are known.
         known: The number of latencies of the first endpoint from which ``after`` was computed.
         never: The reason why no second request may ever be sent; None if there is no such reason.
     """
@@ -286,23 +273,16 @@ class Route(NamedTuple):
 
     Attributes:
         candidates: The endpoints that may serve the call, in the order in which they are tried.
-        resting: The candidates among ``skipped`` that are only unavailable now. They are tried if nothing
-            else is left.
+        resting: Candidates in ``skipped`` that are only unavailable now, tried if nothing else is left.
         skipped: The endpoints that may not serve, in the order of the chain.
-        preferred: The candidate that would be tried first if all were available; None if the demo model
-            serves.
-        needs: The needs of the call.
-        today: The day of the decision.
-        caller: The caller of the call.
+        preferred: The first candidate if all were available; None if the demo model serves.
         share: The endpoint on trial that is tried first for the caller, if any.
-        arm: The caller's arm of the feature's A/B split: an endpoint on trial, or ``control``; None without
-            a split.
+        arm: The caller's arm of the A/B split: an endpoint on trial, or ``control``; None without a split.
         is_shadow: Whether it is the route of a copy for a shadow endpoint.
         demo: Whether the demo model serves because the operator has configured no key.
         hedge: When the first request is hedged; None if the feature does not hedge.
         budgets: The balances of the budgets that the call may count for, if they were read.
-        notice: A warning that this process does not receive the state of other processes as it should; set
-            only by `explain`.
+        notice: A warning if the state of other processes is not received; set only by `explain`.
         call_id: The id of its call, a UUIDv7; empty if the route only explains.
     """
 
@@ -310,7 +290,7 @@ class Route(NamedTuple):
     profile: str
     policy: KeyPolicy
     candidates: tuple[Candidate, ...]
-    skipped: tuple[Rejection, ...]
+    skipped: tuple[CandidateRejection, ...]
     demo: bool
     table_hash: str
     needs: Needs
@@ -322,17 +302,17 @@ class Route(NamedTuple):
     is_shadow: bool = False
     hedge: HedgeDelay | None = None
     resting: tuple[Candidate, ...] = ()
-    budgets: tuple[Balance, ...] = ()
+    budgets: tuple[BudgetBalance, ...] = ()
     call_id: str = ""
     notice: str | None = None
 
     @property
     def options(self) -> Options:
-        """The options of the call, and where it has none the feature's. `Candidate.options` adds the endpoint's."""
+        """The options of the call, with the feature's as defaults. `Candidate.options` adds the endpoint's."""
         return self.needs.options.with_defaults(self.feature.options)
 
     @property
-    def deadline(self) -> float:
+    def deadline_seconds(self) -> float:
         """Seconds from the start of the call until it fails with a `CallTimeoutError`."""
         return self.feature.deadline
 

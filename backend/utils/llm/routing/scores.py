@@ -10,12 +10,14 @@ from .candidates import choice_scope_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..model_config import Snapshot
+    from ..model_config import TableSnapshot
     from ..state.traffic import TrafficState
     from ..types import KeyOwner
 
 
-def add_score(snapshot: Snapshot, traffic: TrafficState, receipt: Mapping[str, Any], score: float) -> bool:
+def record_score(
+    snapshot: TableSnapshot, traffic: TrafficState, receipt: Mapping[str, Any], score: float
+) -> bool:
     """Record a quality ``score`` from 0 to 1 for the answer of ``receipt``, for the strategy ``cost``.
 
     Returns True if the score was recorded; False if no tier with that strategy has the endpoint that
@@ -33,14 +35,14 @@ def add_score(snapshot: Snapshot, traffic: TrafficState, receipt: Mapping[str, A
     )
     with traffic.lock:
         for scope in found:
-            traffic.quality_scores.add(scope, endpoint, score)
+            traffic.quality_scores.record_score(scope, endpoint, score)
     return bool(found)
 
 
 def find_cost_ladder_scopes(
-    snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner
+    snapshot: TableSnapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner
 ) -> list[str]:
-    """List the scopes of the cost ladders (tiers with the strategy ``cost``) that contain ``endpoint``.
+    """List the scopes of the tiers with the strategy ``cost`` that contain ``endpoint``.
 
     Only the chain of ``feature`` in ``profile`` is searched.
 

@@ -24,8 +24,8 @@ _rank = attrgetter("rank")
 _place = attrgetter("place")
 
 
-def selection_context(needs: Needs, caller: Caller, traffic: TrafficState) -> SelectionContext:
-    """Collect the facts by which a strategy orders endpoints for a call of ``caller``."""
+def make_selection_context(needs: Needs, caller: Caller, traffic: TrafficState) -> SelectionContext:
+    """Make the context of a call of ``caller``, by which a strategy orders endpoints."""
     return SelectionContext(needs.tokens, latency_kind(needs), caller.tier, caller.conversation_id, traffic)
 
 
@@ -44,7 +44,7 @@ def order_candidates(candidates: Iterable[Candidate], context: SelectionContext)
 def record_choice(candidate: Candidate, available: Sequence[Candidate], context: SelectionContext) -> None:
     """Tell the strategy which ``candidate`` was chosen among those ``available`` in its tier.
 
-    Strategies that balance requests use it for their next choices.
+    Strategies that balance requests use the record for their next choices.
     """
     context.traffic.round_robin.record_choice(candidate.scope)
     candidate.select.record_choice(candidate, available, context)

@@ -48,7 +48,7 @@ class Choosing:
 
 @dataclass(frozen=True)
 class Use:
-    """A selector's answer: send the next request to ``candidate``, with ``options`` over those of the table."""
+    """A selector's answer: send the next request to ``candidate``, with ``options`` that override the table's."""
 
     candidate: Candidate
     options: Options = field(default_factory=Options)

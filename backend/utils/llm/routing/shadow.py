@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..model_config import NO_LIMITS
-from .candidates import shadow_candidates
+from .candidates import list_shadow_candidates
 from .plan import build_route
 from .route import ABILITIES
 from .rules import CallRoutingInputs, SharedRoutingInputs
@@ -14,13 +14,13 @@ from .rules import CallRoutingInputs, SharedRoutingInputs
 if TYPE_CHECKING:
     from datetime import date
 
-    from ..model_config import Snapshot, TrafficShare
+    from ..model_config import TableSnapshot, TrafficShare
     from ..state.health import HealthTracker
     from .route import Route
 
 
 def plan_shadow_route(
-    snapshot: Snapshot,
+    snapshot: TableSnapshot,
     route: Route,
     share: TrafficShare,
     *,
@@ -40,7 +40,7 @@ def plan_shadow_route(
         split=(),
         shadow=(),
         limits=NO_LIMITS,
-        budgets=tuple(one for one in route.feature.budgets if one.per in {"feature", "owner"}),
+        budgets=tuple(budget for budget in route.feature.budgets if budget.per in {"feature", "owner"}),
         on_invalid_output="raise",
         hedge=False,
     )
@@ -49,5 +49,5 @@ def plan_shadow_route(
     terms = SharedRoutingInputs(snapshot, feature, "house_only", today, *needs[:ABILITIES])
     case = CallRoutingInputs(snapshot, feature, "house_only", today, caller, needs, health, call_id)
     with health.traffic.lock:
-        found = shadow_candidates(share, terms, needs.options)
+        found = list_shadow_candidates(share, terms, needs.options)
         return build_route(case, found)._replace(is_shadow=True, demo=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..failures import POLICY, FailureCategory
 from ..state.health import UnavailableReason
-from .route import Rejection, RejectionCode
+from .route import CandidateRejection, RejectionCode
 
 if TYPE_CHECKING:
     from ..model_config import Feature
@@ -25,10 +25,10 @@ def max_request_tokens(candidate: Candidate, needs: Needs) -> int:
     return needs.tokens + (candidate.options.max_output_tokens or 0)
 
 
-def check_rate_limits(
+def find_exceeded_rate_limit(
     candidate: Candidate, health: HealthTracker, needs: Needs, queue_number: int = 0
 ) -> UnavailableReason | None:
-    """Find the rate limit of ``candidate`` that a request would exceed; None if it would exceed none.
+    """Find the rate limit of ``candidate`` that a request would exceed now; None if it would exceed none.
 
     For the arguments see `find_unavailability`.
     """
@@ -53,17 +53,17 @@ def _exceeded(
     )
 
 
-def select_last_resorts(candidates: list[Candidate], case: CallRoutingInputs) -> list[Candidate]:
+def select_last_resorts(candidates: list[Candidate], inputs: CallRoutingInputs) -> list[Candidate]:
     """Select the unavailable candidates to try when none is available, those that may be tried soonest first.
 
-    Left out are candidates that may not be probed and whose wait is too long for the feature.
+    A candidate is left out if it may not be probed and its wait is too long for the feature.
     """
     worth = [
-        (_earliest(one, one.rest, case), one)
-        for one in candidates
-        if one.rest is not None and can_wait_or_probe(one.rest, case.feature)
+        (_earliest(candidate, candidate.rest, inputs), candidate)
+        for candidate in candidates
+        if candidate.rest is not None and can_wait_or_probe(candidate.rest, inputs.feature)
     ]
-    return [one for _, one in sorted(worth, key=itemgetter(0))]
+    return [candidate for _, candidate in sorted(worth, key=itemgetter(0))]
 
 
 def _earliest(candidate: Candidate, why: UnavailableReason, case: CallRoutingInputs) -> tuple[float, bool]:
@@ -98,6 +98,8 @@ def can_wait(unavailability: UnavailableReason, feature: Feature) -> bool:
     return wait_pays and unavailability.seconds <= min(feature.wait, feature.deadline)
 
 
-def make_unavailable_rejection(candidate: Candidate, unavailability: UnavailableReason) -> Rejection:
-    """Make the rejection of ``candidate`` for the reason that it is not available now."""
-    return Rejection(candidate, RejectionCode(unavailability.kind), str(unavailability), unavailability)
+def make_unavailable_rejection(candidate: Candidate, unavailability: UnavailableReason) -> CandidateRejection:
+    """Make the rejection of ``candidate`` because it is temporarily unavailable."""
+    return CandidateRejection(
+        candidate, RejectionCode(unavailability.kind), str(unavailability), unavailability
+    )

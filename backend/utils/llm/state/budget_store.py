@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from typing_extensions import override
 
-from ..budgets import NOTHING, BudgetWindow, Charge, Counter
+from ..budgets import NOTHING, BudgetCharge, BudgetCounter, BudgetWindow
 from ..forks import ForkSafe
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ LATE_SECONDS = 86_400.0
 
 
 class BudgetStoreUnreachableError(Exception):
-    """The budget store cannot be reached. A setting of each budget decides whether the call then continues."""
+    """The budget store cannot be reached. Each budget's ``when_away`` setting decides whether calls continue."""
 
 
 class Reservation(NamedTuple):
@@ -35,35 +35,35 @@ class Reservation(NamedTuple):
 
     Attributes:
         id: An id that no other reservation has, in any process.
-        charges: The amounts, in the order of `BudgetWindow.sort_key`.
+        charges: The amounts, in the order of `BudgetWindow.lock_order_key`.
         seconds: The lease: seconds until an unsettled reservation is released.
     """
 
     id: str
-    charges: tuple[Charge, ...]
+    charges: tuple[BudgetCharge, ...]
     seconds: float
 
 
 class BudgetShortage(NamedTuple):
-    """The first charge of a reservation that did not fit, and its counter. Nothing was reserved."""
+    """Why nothing was reserved: the first charge that did not fit, and the counter of its budget."""
 
-    charge: Charge
-    counter: Counter
+    charge: BudgetCharge
+    counter: BudgetCounter
 
 
 class BudgetStore(Protocol):
-    """Counters of budgets, which several processes may share. Every method may be called from any thread."""
+    """Stores what budgets have spent and reserved; processes may share a store. All methods are thread-safe."""
 
     @property
     def waits(self) -> bool:
         """Whether the methods block on a disk or a network, so that they must not be called on an event loop."""
         ...
 
-    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | BudgetShortage:
+    def reserve(self, reservation: Reservation) -> tuple[BudgetCounter, ...] | BudgetShortage:
         """Reserve all charges of ``reservation``, or none of them.
 
         Returns:
-            The state of each charge's counter; or a `BudgetShortage` if nothing was reserved.
+            The counters after the reservation, one for each charge; or the charge that did not fit.
 
         Raises:
             BudgetStoreUnreachableError: The store cannot be reached.
@@ -71,14 +71,14 @@ class BudgetStore(Protocol):
         ...
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """Count the amounts ``used``, one for each charge of ``reservation``, and release the reservation.
+        """Release ``reservation``, and add ``used``, one amount for each of its charges, to what was spent.
 
         Only the first call for a reservation counts. Never blocks and never raises: while the store is
         unreachable, the amounts are kept in memory and counted later.
         """
         ...
 
-    def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
+    def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, BudgetCounter]:
         """Read the counters of ``windows``. A window in which nothing was ever counted is left out.
 
         Raises:
@@ -86,7 +86,7 @@ class BudgetStore(Protocol):
         """
         ...
 
-    def known(self) -> Mapping[BudgetWindow, Counter]:
+    def known(self) -> Mapping[BudgetWindow, BudgetCounter]:
         """Read all counters in the store, by window. A store may have dropped the windows of past days and months.
 
         Raises:
@@ -94,7 +94,7 @@ class BudgetStore(Protocol):
         """
         ...
 
-    def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
+    def raise_by(self, window: BudgetWindow, amount: int) -> BudgetCounter:
         """Raise the limit of ``window`` by ``amount``, and return its counter; a negative amount lowers the limit.
 
         The unit is the budget's: pico-dollars or tokens.
@@ -104,7 +104,7 @@ class BudgetStore(Protocol):
         """
         ...
 
-    def reset(self, window: BudgetWindow) -> Counter:
+    def reset(self, window: BudgetWindow) -> BudgetCounter:
         """Set the amount spent in ``window`` to 0, and return its counter.
 
         The reservations of requests in flight stay. Their amounts are counted when the requests end.
@@ -124,7 +124,7 @@ class _Held:
         ends_at: When the lease expires; of a lost reservation, when no settlement is expected any more.
     """
 
-    charges: tuple[Charge, ...]
+    charges: tuple[BudgetCharge, ...]
     amounts: tuple[int, ...]
     ends_at: float
     is_lost: bool = False
@@ -146,11 +146,11 @@ class MemoryBudgets(ForkSafe):
     @override
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._counters: dict[BudgetWindow, Counter] = {}
+        self._counters: dict[BudgetWindow, BudgetCounter] = {}
         self._most = MOST_WINDOWS
         self._held: dict[str, _Held] = {}
 
-    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | BudgetShortage:
+    def reserve(self, reservation: Reservation) -> tuple[BudgetCounter, ...] | BudgetShortage:
         """Reserve all charges of ``reservation``, or none of them. See `BudgetStore.reserve`."""
         charges = reservation.charges
         with self._lock:
@@ -164,55 +164,57 @@ class MemoryBudgets(ForkSafe):
             return tuple(self._change(charge.window, reserved=charge.amount) for charge in charges)
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """Count the amounts ``used``, and release the reservation. See `BudgetStore.settle`."""
+        """Release ``reservation``, and count the amounts ``used`` as spent. See `BudgetStore.settle`."""
         with self._lock:
             held = self._held.pop(reservation.id, None)
             if held is not None:
                 for charge, amount, spent in zip(held.charges, held.amounts, used, strict=True):
                     self._change(charge.window, spent=spent, reserved=-amount)
 
-    def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
+    def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, BudgetCounter]:
         """Read the counters of ``windows`` in which anything was ever counted. See `BudgetStore.counters`."""
         with self._lock:
-            return {one: self._counters[one] for one in windows if one in self._counters}
+            return {window: self._counters[window] for window in windows if window in self._counters}
 
-    def known(self) -> Mapping[BudgetWindow, Counter]:
+    def known(self) -> Mapping[BudgetWindow, BudgetCounter]:
         """Read all counters in this process, by window. See `BudgetStore.known`."""
         with self._lock:
             return dict(self._counters)
 
-    def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
+    def raise_by(self, window: BudgetWindow, amount: int) -> BudgetCounter:
         """Raise the limit of ``window`` by ``amount``. See `BudgetStore.raise_by`."""
         with self._lock:
             return self._change(window, raised=amount)
 
-    def reset(self, window: BudgetWindow) -> Counter:
+    def reset(self, window: BudgetWindow) -> BudgetCounter:
         """Set what was spent in ``window`` to 0. See `BudgetStore.reset`."""
         with self._lock:
             return self._change(window, spent=-self._counters.get(window, NOTHING).spent)
 
-    def _shortage(self, charges: Iterable[Charge]) -> BudgetShortage | None:
+    def _shortage(self, charges: Iterable[BudgetCharge]) -> BudgetShortage | None:
         for charge in charges:
             counter = self._counters.get(charge.window, NOTHING)
             if not counter.can_reserve(charge):
                 return BudgetShortage(charge, counter)
         return None
 
-    def _change(self, window: BudgetWindow, spent: int = 0, reserved: int = 0, raised: int = 0) -> Counter:
+    def _change(
+        self, window: BudgetWindow, spent: int = 0, reserved: int = 0, raised: int = 0
+    ) -> BudgetCounter:
         before = self._counters.get(window)
         if before is None and len(self._counters) >= self._most:
             self._forget(window.begins)
         was = before or NOTHING
-        now = Counter(was.spent + spent, was.reserved + reserved, was.raised + raised)
+        now = BudgetCounter(was.spent + spent, was.reserved + reserved, was.raised + raised)
         self._counters[window] = now
         return now
 
     def _forget(self, begins: str) -> None:
         """Drop the windows of other days and months in which nothing is reserved."""
-        for one, counter in list(self._counters.items()):
-            is_now = one.begins.startswith(begins) or begins.startswith(one.begins)
+        for window, counter in list(self._counters.items()):
+            is_now = window.begins.startswith(begins) or begins.startswith(window.begins)
             if not is_now and not counter.reserved:
-                del self._counters[one]
+                del self._counters[window]
         self._most = max(MOST_WINDOWS, 2 * len(self._counters))
 
     def _sweep(self) -> bool:

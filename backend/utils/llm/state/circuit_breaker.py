@@ -16,10 +16,10 @@ State = Literal["closed", "open", "half open"]
 
 
 @dataclass(frozen=True, slots=True)
-class Breaker:
+class CircuitBreaker:
     """A circuit breaker, as a frozen value: each recorded call returns a new breaker.
 
-    It opens after five failures in a row, or if ten of the last twenty calls failed, all within a minute.
+    It opens after five failures in a row, or when at least ten of twenty calls within a minute failed.
 
     Attributes:
         recent: The last calls: when each ended, and whether it failed.
@@ -34,7 +34,7 @@ class Breaker:
     openings: int = 0
     opens_until: float | None = None
 
-    def state(self, now: float) -> State:
+    def state_at(self, now: float) -> State:
         """The state at ``now``: ``closed`` lets every call through, ``open`` none, ``half open`` one probe."""
         if self.opens_until is None:
             return "closed"
@@ -45,22 +45,19 @@ class Breaker:
         """Whether the breaker is closed and no recent call failed. Such a breaker need not be stored."""
         return self.opens_until is None and not any(failed for _, failed in self.recent)
 
-    def with_success(self, now: float) -> Breaker:
-        """Return the breaker after a call that the provider answered.
-
-        An answer closes an open or half-open breaker.
-        """
+    def with_success(self, now: float) -> CircuitBreaker:
+        """Return the breaker after a call that the provider answered. It is closed if it was open or half open."""
         if self.opens_until is not None:
-            return Breaker()
+            return CircuitBreaker()
         return replace(self, recent=self._with(now, failed=False), in_a_row=0)
 
-    def with_failure(self, now: float) -> Breaker:
+    def with_failure(self, now: float) -> CircuitBreaker:
         """Return the breaker after a failed call, which may open it.
 
         Failures of calls that were in flight when the breaker opened do not keep it open longer.
         """
         after = replace(self, recent=self._with(now, failed=True), in_a_row=self.in_a_row + 1)
-        state = self.state(now)
+        state = self.state_at(now)
         if state == "open" or (state == "closed" and not _is_enough(after, now)):
             return after
         seconds = min(OPEN_MOST_SECONDS, OPEN_SECONDS * 2.0 ** min(self.openings, 10))
@@ -70,7 +67,7 @@ class Breaker:
         return (*self.recent, (now, failed))[-WINDOW_COUNT:]
 
 
-def _is_enough(breaker: Breaker, now: float) -> bool:
+def _is_enough(breaker: CircuitBreaker, now: float) -> bool:
     if breaker.in_a_row >= IN_A_ROW:
         return True
     outcomes = [failed for when, failed in breaker.recent if now - when <= WINDOW_SECONDS]

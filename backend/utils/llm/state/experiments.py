@@ -76,7 +76,7 @@ class VariantResults:
         )
 
     @property
-    def error_share(self) -> float:
+    def failure_rate(self) -> float:
         """The share of requests that failed, from 0 to 1."""
         return self.failed / self.judged if self.judged else 0.0
 
@@ -92,8 +92,8 @@ class VariantResults:
         return self.cost / self.priced if self.priced else None
 
 
-class Experiments:
-    """The results of every variant, and the trials that were stopped. Not thread-safe: the owner holds a lock."""
+class ExperimentTracker:
+    """Tracks the results of each variant and the stopped trials. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._variants: dict[tuple[str, str], VariantResults] = {}
@@ -111,25 +111,24 @@ class Experiments:
         """The results of all variants, by the names of the feature and the variant."""
         return dict(self._variants)
 
-    def record_and_judge(
+    def record_and_judge_trial(
         self,
         feature: str,
         variant: str,
         new_results: VariantResults,
-        stop: TrialStopConditions | None,
+        stop_conditions: TrialStopConditions | None,
         *,
         control: str = CONTROL,
     ) -> str | None:
         """Store ``new_results`` of ``variant``, and stop its trial if they are too bad compared with ``control``.
 
         Returns:
-            The reason, if this call stops the trial; None if the trial continues, if it was stopped before, or
-            if ``stop`` is None, so that no trial is ever stopped.
+            The reason if this call stops the trial; else None. Without ``stop_conditions`` no trial is stopped.
         """
         self._variants[feature, variant] = new_results
-        if stop is None or variant == control or (feature, variant) in self._over:
+        if stop_conditions is None or variant == control or (feature, variant) in self._over:
             return None
-        reason = _verdict(new_results, self.variant_results(feature, control), stop)
+        reason = _verdict(new_results, self.variant_results(feature, control), stop_conditions)
         if reason is not None:
             self._over[feature, variant] = reason
         return reason
@@ -138,7 +137,7 @@ class Experiments:
 def _verdict(trial: VariantResults, control: VariantResults, stop: TrialStopConditions) -> str | None:
     if min(trial.judged, control.judged) < stop.after:
         return None
-    if trial.error_share > control.error_share + stop.errors:
+    if trial.failure_rate > control.failure_rate + stop.errors:
         return f"{trial.failed} of {trial.judged} requests failed, of the control's {control.failed} of {control.judged}"
     if _is_beyond(trial.mean_seconds, control.mean_seconds, stop.latency):
         return f"it took {trial.mean_seconds:.3g} s on average, the control {control.mean_seconds:.3g} s"

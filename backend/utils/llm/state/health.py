@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from ..failures import POLICY, FailureCategory
 from ..forks import ForkSafe
-from .circuit_breaker import OPEN_SECONDS, Breaker
+from .circuit_breaker import OPEN_SECONDS, CircuitBreaker
 from .traffic import TrafficState
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ class _Place(NamedTuple):
 
 
 class Circuit(_Place):
-    """The identity of a circuit: an endpoint with one key, so that a user's bad key affects no other user.
+    """Identifies a circuit breaker: an endpoint with one key, so that a user's bad key affects no other user.
 
     Attributes:
-        endpoint: ``provider:model``; only ``provider`` for the state of the key itself, whatever the model.
+        endpoint: ``provider:model``; only ``provider`` for the circuit of the key, whatever the model.
         key: The fingerprint of the key.
-        owner: Whose key it is: the operator's (``house``) or a user's. Only for display, like ``account``:
-            circuits are equal if their endpoint and key are.
-        account: The operator's named account that the key belongs to, or None.
+        owner: Whose key it is: the operator's (``house``) or a user's. Only for display: circuits are equal if
+            their endpoint and key are.
+        account: The name of the operator's account that the key belongs to, or None. Only for display.
     """
 
     owner: KeyOwner
@@ -86,7 +86,8 @@ class UnavailableReason:
         category: The kind of failure that caused this.
         kind: ``cooling``: in cooldown. ``open``: the breaker is open. ``probing``: another call's probe is
             in flight. ``limited``: a rate limit of our own is used up.
-        reason: The rate limit, in words; ``scope`` is the id of the key, endpoint or feature that it limits.
+        reason: The rate limit, in words; empty for other kinds.
+        scope: The id of the key, endpoint or feature that the rate limit applies to; empty for other kinds.
         is_guess: Whether ``seconds`` is our estimate rather than the provider's; for a rate limit, whether
             it is only the time of the next check.
         openings: How often the breaker opened or an estimated cooldown began. If it grows, the last probe
@@ -109,10 +110,7 @@ class UnavailableReason:
 
     @property
     def can_probe_early(self) -> bool:
-        """Whether a probe may be sent before the wait is over.
-
-        Only if the provider did not ask for the wait, and a retry may help.
-        """
+        """Whether a probe may be sent before the wait ends: no provider asked for the wait, and a retry may help."""
         is_ours = self.kind == "open" or (self.kind == "cooling" and self.is_guess)
         return is_ours and POLICY[self.category].again == "retry"
 
@@ -156,7 +154,7 @@ class UnhealthyCircuit(NamedTuple):
     """A circuit that gets no requests now, or whose next request is a probe.
 
     Attributes:
-        kind: As in `UnavailableReason`; ``half open`` if the wait is over and no probe was sent yet.
+        kind: As in `UnavailableReason`; ``half open`` if the wait is over and the next request is the probe.
         category: The kind of failure that caused this.
         since: For how many seconds the circuit has been unhealthy.
         seconds: For how many more seconds it gets no requests.
@@ -177,12 +175,11 @@ def _in_words(seconds: float) -> str:
 
 
 class RetryBudget:
-    """Limits retries to ``RETRY_RESERVE + RETRY_SHARE * N`` for N answers.
+    """Limits retries, so that an outage causes no retry storm. Not thread-safe: the owner holds a lock.
 
-    So an outage causes no retry storm. The part above the reserve loses half every `EARNED_HALF_LIFE`
-    seconds. A call with no other endpoint left may borrow a retry from an empty budget. The next loan is
-    possible after an answer, or after a pause that doubles with each loan. Not thread-safe: the owner holds
-    a lock.
+    It begins with `RETRY_RESERVE` retries, and each answer adds `RETRY_SHARE` of a retry. What exceeds the
+    reserve halves every `EARNED_HALF_LIFE` seconds. A call with no other endpoint left may borrow a retry from
+    an empty budget; another only after an answer, or after a pause that doubles each time.
 
     Attributes:
         earned_at: When the last answer came, by the monotonic clock.
@@ -200,29 +197,29 @@ class RetryBudget:
         """Whether less than the initial reserve, `RETRY_RESERVE` retries, is left."""
         return self._left < RETRY_RESERVE
 
-    def earn(self, now: float, answers: int = 1) -> None:
-        """Add `RETRY_SHARE` of a retry for each of ``answers``."""
+    def credit_answers(self, now: float, answers: int = 1) -> None:
+        """Add `RETRY_SHARE` of a retry for each of ``answers``, the number of new answers."""
         if now - self._counted_at > COUNT_SECONDS:
             self._count(now)
         self.earned_at = now
         self._left += RETRY_SHARE * answers
         self._lends_at, self._pause = 0.0, FIRST_LOAN_SECONDS
 
-    def spend(self, now: float) -> bool:
-        """Spend one retry and return True; return False if less than one is left."""
+    def try_spend_retry(self, now: float) -> bool:
+        """Subtract one retry and return True; return False if less than one is left."""
         self._count(now)
         if self._left < 1.0:
             return False
         self._left -= 1.0
         return True
 
-    def deduct(self, retries: int, now: float) -> None:
-        """Subtract the ``retries`` that other processes have spent of the same budget."""
+    def subtract_retries(self, retries: int, now: float) -> None:
+        """Subtract ``retries``, the number that other processes have spent of the same budget."""
         self._count(now)
         self._left = max(0.0, self._left - retries)
 
-    def borrow(self, now: float) -> bool:
-        """Allow one retry although the budget is empty; False until the pause after the last loan is over."""
+    def try_borrow_retry(self, now: float) -> bool:
+        """Allow a retry although the budget is empty; False until the pause after the last borrowed retry ends."""
         if now < self._lends_at:
             return False
         self._lends_at = now + self._pause
@@ -243,7 +240,7 @@ class CircuitHealth:
     Times are seconds of the monotonic clock.
     """
 
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     cools_until: float = 0.0
     cools_for: FailureCategory | None = None
     """The kind of failure behind the cooldown, until an answer ends it."""
@@ -317,14 +314,19 @@ class HealthTracker(ForkSafe):
         return None
 
     def admit_request(
-        self, circuit: Circuit, max_seconds: float, *, last_resort: bool, key_circuit: Circuit | None = None
+        self,
+        circuit: Circuit,
+        max_request_seconds: float,
+        *,
+        last_resort: bool,
+        key_circuit: Circuit | None = None,
     ) -> Admission | UnavailableReason:
-        """Ask for permission to send a request.
+        """Decide whether a request may be sent now. If it is a probe, it is registered as in flight.
 
         Args:
             circuit: The circuit of the request.
-            max_seconds: The longest time that the request may take. A probe without an outcome is forgotten
-                after it.
+            max_request_seconds: The longest time that the request may take. A probe without an outcome is
+                forgotten after it.
             last_resort: Whether no other endpoint is left. Then one request at a time may probe an open breaker,
                 or a cooldown that no provider asked for, before the wait is over.
             key_circuit: The circuit of the request's key, which may be in cooldown, too.
@@ -342,13 +344,19 @@ class HealthTracker(ForkSafe):
                 why = _unavailable(condition, now)
                 if why is not None and not (last_resort and why.can_probe_early):
                     return why
-            on_trial = [one for one, condition in known.items() if condition.needs_probe]
-            for one in on_trial:
-                self._keep(one, replace(known[one], probes_until=now + max_seconds + PROBE_GRACE), now)
+            on_trial = [circuit for circuit, condition in known.items() if condition.needs_probe]
+            for item in on_trial:
+                self._keep(
+                    item, replace(known[item], probes_until=now + max_request_seconds + PROBE_GRACE), now
+                )
             return "probe" if on_trial else "request"
 
     def _known(self, *circuits: Circuit | None) -> dict[Circuit, CircuitHealth]:
-        return {one: self._conditions[one] for one in circuits if one is not None and one in self._conditions}
+        return {
+            circuit: self._conditions[circuit]
+            for circuit in circuits
+            if circuit is not None and circuit in self._conditions
+        }
 
     def record_answer(
         self,
@@ -364,7 +372,7 @@ class HealthTracker(ForkSafe):
             circuit: The circuit of the request.
             key_circuit: The circuit of the request's key.
             was_probe: Whether the request was the probe, if a probe is in flight.
-            ends_cooldown: Whether the answer may end a cooldown; False for another rate-limit error.
+            ends_cooldown: Whether the answer may end a cooldown; False if it is a rate-limit error.
         """
         if circuit not in self._conditions and key_circuit not in self._conditions:
             return
@@ -372,9 +380,9 @@ class HealthTracker(ForkSafe):
         with self._lock:
             changes = [
                 self._keep(
-                    one, condition.with_answer(now, was_probe=was_probe, ends_cooldown=ends_cooldown), now
+                    item, condition.with_answer(now, was_probe=was_probe, ends_cooldown=ends_cooldown), now
                 )
-                for one, condition in self._known(key_circuit, circuit).items()
+                for item, condition in self._known(key_circuit, circuit).items()
             ]
         self._tell(chain.from_iterable(changes))
 
@@ -400,7 +408,7 @@ class HealthTracker(ForkSafe):
         now = self._clock()
         with self._lock:
             condition = self._conditions.get(circuit, WELL)
-            is_straggler = not was_probe and condition.breaker.state(now) != "closed"
+            is_straggler = not was_probe and condition.breaker.state_at(now) != "closed"
             if is_straggler:  # it was under way when the breaker opened, and says nothing new
                 return
             breaker = condition.breaker.with_failure(now)
@@ -422,23 +430,17 @@ class HealthTracker(ForkSafe):
         """End the probes of ``circuits`` without an outcome, because the requests were cancelled or never sent."""
         now = self._clock()
         with self._lock:
-            for one, condition in self._known(*circuits).items():
+            for circuit, condition in self._known(*circuits).items():
                 if condition.probes_until:
-                    self._keep(one, replace(condition, probes_until=0.0), now)
+                    self._keep(circuit, replace(condition, probes_until=0.0), now)
 
     def start_cooldown(
         self, circuit: Circuit, seconds: float, category: FailureCategory, *, is_guess: bool = False
     ) -> None:
-        """Put ``circuit`` into cooldown for ``seconds``, at most an hour.
+        """Put ``circuit`` into cooldown for ``seconds``, at most an hour; then a probe precedes other requests.
 
-        Afterwards one probe precedes other requests.
-
-        Args:
-            circuit: The circuit.
-            seconds: The length of the cooldown.
-            category: The kind of failure that caused it.
-            is_guess: Whether ``seconds`` is our estimate rather than the provider's. Then a probe may be sent
-                early.
+        ``category`` is the kind of failure that caused the cooldown. ``is_guess`` tells whether ``seconds`` is our
+        estimate rather than the provider's; then a probe may be sent early.
         """
         now = self._clock()
         until, is_told = now + min(seconds, LONGEST_COOLING), seconds >= WORTH_TELLING
@@ -463,7 +465,7 @@ class HealthTracker(ForkSafe):
             return ()
         with self._lock:
             known, now = list(self._conditions.items()), self._clock()
-        return tuple(_resting(circuit, one, now) for circuit, one in known if one.needs_probe)
+        return tuple(_resting(circuit, health, now) for circuit, health in known if health.needs_probe)
 
     def describe_sharing_problem(self) -> str | None:
         """A sentence for operators if this process cannot exchange its state with other processes; else None."""
@@ -486,27 +488,27 @@ class HealthTracker(ForkSafe):
                 except Exception:
                     log.exception("a listener to health failed; the call goes on")
 
-    def credit_retry_budget(self, budget_key: str) -> None:
-        """Record an answer, which adds a part of a retry to the retry budget ``budget_key``.
+    def credit_retry_budget(self, retry_budget_key: str) -> None:
+        """Record an answer, which adds a part of a retry to the retry budget ``retry_budget_key``.
 
         Each provider has a budget for the operator's keys, and a budget for users' keys.
         """
         with self._lock:
-            self._budgets[budget_key].earn(self._clock())
+            self._budgets[retry_budget_key].credit_answers(self._clock())
 
-    def has_recent_answer(self, budget_key: str) -> bool:
-        """Whether the provider of the retry budget ``budget_key`` answered a call in the last `OPEN_SECONDS`."""
+    def has_recent_provider_answer(self, retry_budget_key: str) -> bool:
+        """Whether the provider of this retry budget answered a call in the last `OPEN_SECONDS`."""
         with self._lock:
-            return self._clock() - self._budgets[budget_key].earned_at < OPEN_SECONDS
+            return self._clock() - self._budgets[retry_budget_key].earned_at < OPEN_SECONDS
 
-    def spend_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
-        """Spend one retry of the retry budget ``budget_key``; False if none is left.
+    def try_spend_retry(self, retry_budget_key: str, *, last_resort: bool = False) -> bool:
+        """Spend one retry of the retry budget; False if none is left.
 
-        With ``last_resort``, if no other endpoint is left, an empty budget may lend a retry.
+        With ``last_resort``, when no other endpoint is left, a retry may be borrowed from an empty budget.
         """
         with self._lock:
-            budget, now = self._budgets[budget_key], self._clock()
-            return budget.spend(now) or (last_resort and budget.borrow(now))
+            budget, now = self._budgets[retry_budget_key], self._clock()
+            return budget.try_spend_retry(now) or (last_resort and budget.try_borrow_retry(now))
 
     def _keep(self, circuit: Circuit, condition: CircuitHealth, now: float) -> Sequence[HealthChange]:
         """Store the condition of ``circuit``, and return the changes that listeners are told."""

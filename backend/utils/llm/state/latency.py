@@ -36,9 +36,9 @@ class LatencyEstimate:
     is_first: bool = False
 
     def expected_seconds(self, now: float) -> float:
-        """The latency to expect at ``now``.
+        """The latency to expect at ``now``, in seconds.
 
-        Without measurements it falls to half, so that a slow endpoint is tried again.
+        Between measurements it falls to half of the mean, so that a slow endpoint is tried again.
         """
         age = now - self.at
         return 0.5 * self.seconds if age >= FADES else self.seconds * (1.0 - 0.5 * age / FADES)
@@ -55,11 +55,8 @@ class LatencyEstimate:
         return LatencyEstimate(self.seconds, now, self.is_first)
 
 
-def estimate_after_answer(previous: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
-    """Return an endpoint's mean latency after an answer that took ``seconds``.
-
-    ``previous`` is the mean before; None at the first request.
-    """
+def latency_after_answer(previous: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
+    """Return the mean latency after an answer that took ``seconds``; ``previous`` is None at the first request."""
     return (
         LatencyEstimate(seconds, now, is_first=True)
         if previous is None
@@ -67,11 +64,8 @@ def estimate_after_answer(previous: LatencyEstimate | None, seconds: float, now:
     )
 
 
-def estimate_after_failure(previous: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
-    """Return an endpoint's mean latency after a failure that took ``seconds``.
-
-    ``previous`` is the mean before; None at the first request.
-    """
+def latency_after_failure(previous: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
+    """Return the mean latency after a failure that took ``seconds``; ``previous`` is None at the first request."""
     if previous is None:
         return LatencyEstimate(max(seconds, FAILURE_SECONDS), now, is_first=True)
     return previous.with_failure(seconds, now)
@@ -94,8 +88,5 @@ class FailureRate:
         return FailureRate(self.share + FAILURE_WEIGHT * (failed - self.share), now)
 
     def is_too_high(self, now: float) -> bool:
-        """Whether the rate is so high that other endpoints are preferred.
-
-        The rate decays with time, so that the endpoint is tried again.
-        """
+        """Whether the rate, which decays with time, is so high that other endpoints are preferred."""
         return self.share > TOO_OFTEN and self.share * 0.5 ** ((now - self.at) / FORGIVEN) > TOO_OFTEN

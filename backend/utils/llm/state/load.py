@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from .latency import FailureRate, LatencyEstimate, estimate_after_answer, estimate_after_failure
+from .latency import FailureRate, LatencyEstimate, latency_after_answer, latency_after_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,10 +69,7 @@ class TargetLoad:
         return float(2.0 ** (self.recent_requests - now / HALF_LIFE))
 
     def record_start(self, request_number: int, now: float, until: float) -> None:
-        """Count a request that is being sent.
-
-        It is in flight until its end is reported, but at most until ``until``.
-        """
+        """Count a request as recent, and as in flight until its end is reported, at most until ``until``."""
         self.recent_requests = math.log2(self.recent_request_count(now) + 1.0) + now / HALF_LIFE
         self.in_flight.add(request_number, until)
 
@@ -91,8 +88,8 @@ class TargetLoads:
         self._clock = clock
         self._loads: dict[Target, TargetLoad] = {}
 
-    def loads(self, targets: Iterable[Target]) -> list[TargetLoad]:
-        """The load of each of ``targets``, in their order. The caller must not change the returned objects."""
+    def list_loads(self, targets: Iterable[Target]) -> list[TargetLoad]:
+        """List the load of each of ``targets``, in the same order. The caller must not change these objects."""
         known = self._loads
         return [known.get(target, _IDLE) for target in targets]
 
@@ -104,20 +101,17 @@ class TargetLoads:
         """The number of recent requests to ``target``, in which each request counts less the older it is."""
         return self._loads.get(target, _IDLE).recent_request_count(self._clock())
 
-    def latency(self, target: Target, latency_kind: LatencyKind) -> LatencyEstimate | None:
+    def mean_latency(self, target: Target, latency_kind: LatencyKind) -> LatencyEstimate | None:
         """The moving average of the latency of ``target``; None if no latency of this kind was measured."""
         return self._loads.get(target, _IDLE).latency.get(latency_kind)
 
     def last_measured_at(self, target: Target, latency_kind: LatencyKind) -> float:
         """When the latency of ``target`` was last measured, by the monotonic clock; minus infinity if never."""
-        latency = self.latency(target, latency_kind)
+        latency = self.mean_latency(target, latency_kind)
         return -math.inf if latency is None else latency.at
 
     def record_start(self, target: Target, request_number: int, until: float) -> None:
-        """Count a request that is being sent.
-
-        It is in flight until its end is reported, but at most until ``until``.
-        """
+        """Count a request as recent, and as in flight until its end is reported, at most until ``until``."""
         self._own(target).record_start(request_number, self._clock(), until)
 
     def record_end(self, target: Target, request_number: int) -> None:
@@ -127,18 +121,18 @@ class TargetLoads:
     def record_answer(self, target: Target, latency_kind: LatencyKind, seconds: float) -> None:
         """Record that ``target`` answered a request within ``seconds``, as a latency of the kind ``latency_kind``."""
         load, now = self._own(target), self._clock()
-        load.latency[latency_kind] = estimate_after_answer(load.latency.get(latency_kind), seconds, now)
+        load.latency[latency_kind] = latency_after_answer(load.latency.get(latency_kind), seconds, now)
         if load.failing is not None:
             load.failing = load.failing.with_request(now, failed=False)
 
     def record_failure(self, target: Target, latency_kind: LatencyKind, seconds: float) -> None:
         """Record that a request to ``target`` failed after ``seconds``."""
         load, now = self._own(target), self._clock()
-        load.latency[latency_kind] = estimate_after_failure(load.latency.get(latency_kind), seconds, now)
+        load.latency[latency_kind] = latency_after_failure(load.latency.get(latency_kind), seconds, now)
         load.failing = (load.failing or FailureRate()).with_request(now, failed=True)
 
-    def raise_recent_requests(self, target: Target, recent_requests: float) -> None:
-        """Raise the target's `TargetLoad.recent_requests` to at least ``recent_requests``.
+    def set_min_recent_requests(self, target: Target, recent_requests: float) -> None:
+        """Raise `TargetLoad.recent_requests` of ``target`` to ``recent_requests``, if it is lower.
 
         So a strategy does not flood a target that was unavailable for a while.
         """

@@ -36,7 +36,7 @@ class _Lately:
 
 
 class QualityScores:
-    """The scores of answers, by feature and endpoint. Not thread-safe: the owner holds a lock.
+    """Collects quality scores of answers, by feature and endpoint. Not thread-safe: the owner holds a lock.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -69,6 +69,6 @@ class QualityScores:
         last = islice(reversed(self._scores[feature, endpoint].scores), min_count)
         return max(mean, sum(score for _, score in last) / min_count)
 
-    def add(self, feature: str, endpoint: str, score: float) -> None:
+    def record_score(self, feature: str, endpoint: str, score: float) -> None:
         """Record a ``score``, from 0 (bad) to 1 (good), of an answer of ``endpoint`` to ``feature``."""
         self._scores[feature, endpoint].add(self._clock(), score)

@@ -14,7 +14,7 @@ from .windows import CalendarWindow, SlidingWindow, period_end
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..rate_limits import Limits, Period, Rate
+    from ..rate_limits import Limits, Period, RateLimit
     from .windows import Window, WindowGrant
 
 MOST_SCOPES = 10_000
@@ -36,7 +36,7 @@ class MeteredScope(NamedTuple):
 
     Attributes:
         scope: The id of the key, endpoint or feature. All requests with the same scope are counted together.
-        name: What the limits hold for, in words for people.
+        name: What the limits apply to, as text for messages, such as ``to openai:gpt-6-luna``.
         limits: The rate limits.
     """
 
@@ -51,8 +51,8 @@ class ExceededLimit(NamedTuple):
     Attributes:
         scope: The scope whose limit is exceeded.
         what: The limit, in words.
-        seconds: Seconds until the request may be sent if all queued before it use all tokens they reserve;
-            inf if never.
+        seconds: Seconds until the request may be sent if all calls before it use all tokens they reserve; inf
+            if it needs more tokens than the limit.
         look_in: Seconds until the next check.
         is_quota: Whether the limit is daily or monthly.
         is_guess: Whether ``seconds`` is only the time of the next check, because nobody knows when other
@@ -97,27 +97,27 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self._order)
 
-    def join(self, call_number: int, until: float, tokens: int) -> None:
-        """Add a call to the queue, or extend its wait. A call that does not join again by ``until`` is removed."""
+    def add_or_extend(self, call_number: int, until: float, tokens: int) -> None:
+        """Add a call to the queue, or extend its wait. A call that is not extended by ``until`` is removed."""
         if call_number not in self._asks:
             insort(self._order, call_number)
         self._asks[call_number] = (until, tokens)
 
-    def leave(self, call_number: int) -> None:
+    def remove(self, call_number: int) -> None:
         """Remove a call from the queue."""
         if self._asks.pop(call_number, None) is not None:
             self._order.remove(call_number)
 
-    def count_before(self, call_number: int, now: float) -> int:
-        """Count the calls ahead of ``call_number``; the whole queue for 0, a call that is not in the queue.
+    def count_calls_ahead(self, call_number: int, now: float) -> int:
+        """Count the calls ahead of ``call_number``; all calls for the number 0, which no queued call has.
 
         Removes calls at the front whose wait has expired.
         """
         while self._order and (first := self._order[0]) != call_number and self._asks[first][0] <= now:
-            self.leave(first)  # it did not come back
+            self.remove(first)  # it did not come back
         return bisect_left(self._order, call_number) if call_number else len(self._order)
 
-    def tokens_needed(self, call_count: int) -> Iterator[int]:
+    def tokens_of_first_calls(self, call_count: int) -> Iterator[int]:
         """Yield the tokens that each of the first ``call_count`` calls in the queue needs, in order."""
         return (self._asks[call_number][1] for call_number in islice(self._order, call_count))
 
@@ -162,9 +162,9 @@ class _Count:
     def unsettled(self, window: Window) -> int:
         """The tokens in ``window`` that are reserved, but not yet used."""
         return sum(
-            one.tokens
-            for one in self.reserved.values()
-            for place, grant in one.of_tokens
+            reservation.tokens
+            for reservation in self.reserved.values()
+            for place, grant in reservation.of_tokens
             if place is window and window.is_counted(grant)
         )
 
@@ -203,18 +203,18 @@ class RateLimiter:
             tokens: The tokens that the request may use.
             call_number: The call's number in the queues; 0 for a call that is in no queue.
         """
-        found = [one for meter in meters for one in self._obstacles(meter, tokens, call_number)]
-        return max(found, key=lambda one: one.seconds, default=None)
+        found = [limit for meter in meters for limit in self._obstacles(meter, tokens, call_number)]
+        return max(found, key=lambda limit: limit.seconds, default=None)
 
     def _obstacles(self, meter: MeteredScope, tokens: int, call_number: int) -> Iterator[ExceededLimit]:
         """Each limit that is exceeded, with room reserved for the calls that wait before this one."""
         count, limits, clock = self._counts.get(meter.scope) or _Count(), meter.limits, self._clock()
-        before = count.queue.count_before(call_number, clock)
+        before = count.queue.count_calls_ahead(call_number, clock)
         for rate in limits.requests:
             yield from self._too_many(meter, count, "requests", rate, [*repeat(1, before + 1)])
         for rate in limits.tokens:
             yield from self._too_many(
-                meter, count, "tokens", rate, [*count.queue.tokens_needed(before), tokens]
+                meter, count, "tokens", rate, [*count.queue.tokens_of_first_calls(before), tokens]
             )
         if limits.concurrency is None:
             return
@@ -225,7 +225,7 @@ class RateLimiter:
             yield ExceededLimit(meter.scope, what, poll, poll, is_guess=True)
 
     def _too_many(
-        self, meter: MeteredScope, count: _Count, kind: str, rate: Rate, asks: list[int]
+        self, meter: MeteredScope, count: _Count, kind: str, rate: RateLimit, asks: list[int]
     ) -> Iterator[ExceededLimit]:
         """The limit, if there is no room for the last of ``asks`` after the others.
 
@@ -253,10 +253,7 @@ class RateLimiter:
     def count_request(
         self, meters: Sequence[MeteredScope], tokens: int, request_number: int, until: float
     ) -> None:
-        """Count a request of ``tokens`` that is being sent.
-
-        If its end is not reported by ``until``, it no longer counts as in flight.
-        """
+        """Count a request, and count it as in flight until its end is reported, at most until ``until``."""
         for meter in meters:
             count, limits = self._count(meter.scope), meter.limits
             count.forget_lost(self._clock())
@@ -275,10 +272,10 @@ class RateLimiter:
         return True
 
     async def areserve_shared_limits(self, request_number: int) -> bool:
-        """Do the same as `reserve_shared_limits` without blocking the event loop."""
+        """Reserve a request like `reserve_shared_limits`, without blocking the event loop."""
         return self.reserve_shared_limits(request_number)
 
-    def mark_answered(self, meters: Sequence[MeteredScope], request_number: int) -> None:
+    def mark_request_answered(self, meters: Sequence[MeteredScope], request_number: int) -> None:
         """Stop counting a request as in flight: it was answered. Its tokens stay reserved until they are settled."""
         for meter in meters:
             self._count(meter.scope).in_flight.remove(request_number)
@@ -289,7 +286,7 @@ class RateLimiter:
         request_number: int,
         used_tokens: int | None,
         *,
-        arrived: bool = True,
+        reached_provider: bool = True,
     ) -> None:
         """Replace the tokens that a request reserved by the tokens that it used.
 
@@ -297,7 +294,7 @@ class RateLimiter:
             meters: The scopes in which the request counts, as for `count_request`.
             request_number: The number of the request, as for `count_request`.
             used_tokens: The tokens used; None if unknown, so that all reserved tokens count.
-            arrived: Whether the request reached the provider. If not, it is not counted as a request either.
+            reached_provider: Whether the provider received the request. If not, the request is no longer counted.
         """
         for meter in meters:
             count = self._count(meter.scope)
@@ -308,15 +305,15 @@ class RateLimiter:
             unused = 0 if used_tokens is None else reservation.tokens - used_tokens
             for window, grant in reservation.of_tokens:
                 if unused > 0:
-                    window.give_back(grant, unused)
+                    window.release_amount(grant, unused)
                 elif unused < 0:
-                    window.add(-unused)
-            for window, grant in () if arrived else reservation.of_requests:
-                window.give_back(grant, 1)
+                    window.add_amount(-unused)
+            for window, grant in () if reached_provider else reservation.of_requests:
+                window.release_amount(grant, 1)
 
     def _grant(self, count: _Count, kind: str, per: Period, amount: int) -> tuple[Window, WindowGrant]:
         window = self._window(count, kind, per)
-        return window, window.add(amount)
+        return window, window.add_amount(amount)
 
     def _window(self, count: _Count, kind: str, per: Period) -> Window:
         window = count.windows.get((kind, per))
@@ -348,25 +345,25 @@ class RateLimiter:
 
     # Usage without reservation ---------------------------------------------------------------------------------------
 
-    def count_used_tokens(self, scope: str, rate: Rate) -> int:
+    def count_used_tokens(self, scope: str, rate: RateLimit) -> int:
         """The number of tokens that count against the limit ``rate`` of ``scope`` now."""
         count = self._counts.get(scope)
         return _used(count, "tokens", rate.per) if count else 0
 
-    def add_used_tokens(self, scope: str, rate: Rate, tokens: int) -> None:
+    def add_used_tokens(self, scope: str, rate: RateLimit, tokens: int) -> None:
         """Add ``tokens`` that were used without a reservation to the count of the limit ``rate`` of ``scope``."""
-        self._window(self._count(scope), "tokens", rate.per).add(tokens)
+        self._window(self._count(scope), "tokens", rate.per).add_amount(tokens)
 
     # Queues -------------------------------------------------------------------------------------------------------------
 
     def join_queue(self, scope: str, call_number: int, seconds: float, tokens: int) -> None:
         """Add a call that needs ``tokens`` to the queue of ``scope`` for ``seconds``, or extend its wait."""
-        self._count(scope).queue.join(call_number, self._clock() + seconds + GRACE_SECONDS, tokens)
+        self._count(scope).queue.add_or_extend(call_number, self._clock() + seconds + GRACE_SECONDS, tokens)
 
     def leave_queue(self, scope: str, call_number: int) -> None:
         """Remove a call from the queue of ``scope``."""
         if (count := self._counts.get(scope)) is not None:
-            count.queue.leave(call_number)
+            count.queue.remove(call_number)
 
     # Counts ----------------------------------------------------------------------------------------------------------
 
@@ -393,8 +390,8 @@ def _used(count: _Count, kind: str, per: Period) -> int:
     return window.used_amount() if window else 0
 
 
-def first_quota_reset(meters: Sequence[MeteredScope], resets: Mapping[Period, float]) -> float:
-    """The time of the earliest reset in ``resets`` of a quota of ``meters``; inf if ``meters`` have no quota."""
+def find_first_quota_reset(meters: Sequence[MeteredScope], resets: Mapping[Period, float]) -> float:
+    """Find when the first daily or monthly quota of ``meters`` ends, by the times in ``resets``; inf without any."""
     first = math.inf
     for meter in meters:
         for rate in meter.limits.requests + meter.limits.tokens:

@@ -9,8 +9,8 @@ MOST_CONVERSATIONS = 10_000
 """Conversations kept; beyond that the least recently served is forgotten."""
 
 
-class LadderRung(NamedTuple):
-    """An endpoint of a ladder of context windows, and the longest prompt that it serves, in tokens."""
+class ContextLadderRung(NamedTuple):
+    """An endpoint of a context ladder, and the longest prompt, in tokens, for which the ladder chooses it."""
 
     endpoint: str
     longest: int
@@ -23,13 +23,13 @@ class SessionAffinity:
     """
 
     def __init__(self) -> None:
-        self._last: OrderedDict[tuple[str, str], LadderRung] = OrderedDict()
+        self._last: OrderedDict[tuple[str, str], ContextLadderRung] = OrderedDict()
 
-    def last_rung(self, scope: str, conversation: str) -> LadderRung | None:
-        """The rung that last served ``conversation`` in ``scope``; None if unknown."""
+    def find_last_rung(self, scope: str, conversation: str) -> ContextLadderRung | None:
+        """Find the rung that last served ``conversation`` in ``scope``; None if unknown."""
         return self._last.get((scope, conversation))
 
-    def record_rung(self, scope: str, conversation: str, rung: LadderRung, tokens: int) -> None:
+    def record_rung(self, scope: str, conversation: str, rung: ContextLadderRung, tokens: int) -> None:
         """Record that ``rung`` served ``conversation``, whose prompt has ``tokens`` tokens.
 
         If the prompt still fits the smaller rung that served the conversation before, the smaller rung stays

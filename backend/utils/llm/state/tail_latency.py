@@ -50,23 +50,23 @@ class RecentLatencies:
         self._recent.append(seconds)
         insort(self._in_order, seconds)
 
-    def record_cancelled(self, seconds: float) -> None:
-        """Record a request that was cancelled after ``seconds``. Ignored if ``seconds`` is below `p95`."""
+    def record_cancelled_request(self, seconds: float) -> None:
+        """Record a request that was cancelled after ``seconds``. Ignored if `p95` is unknown or greater."""
         begins = self.p95
         if begins is not None and seconds >= begins:
             self.record_answer(seconds)
 
 
-class TailLatency:
+class TailLatencyTracker:
     """The recent answer times of each endpoint, by feature. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._tails: defaultdict[tuple[str, str, LatencyKind], RecentLatencies] = defaultdict(RecentLatencies)
 
-    def latencies_of(self, feature: str, endpoint: str, latency_kind: LatencyKind) -> RecentLatencies:
-        """The recent answer times of ``endpoint`` for ``feature``.
+    def recent_latencies(self, feature: str, endpoint: str, latency_kind: LatencyKind) -> RecentLatencies:
+        """The recent answer times of ``endpoint`` for ``feature``, of one kind.
 
-        The kind of latency is the time until the first token for streams, else until the end of the answer.
+        ``latency_kind`` is the time to the first token for streams, else the time to the end of the answer.
         """
         return self._tails[feature, endpoint, latency_kind]
 
@@ -77,14 +77,14 @@ class HedgeBudget:
     def __init__(self) -> None:
         self._earned: defaultdict[str, int] = defaultdict(int)
 
-    def earn(self, feature: str) -> None:
+    def record_call(self, feature: str) -> None:
         """Count a call of ``feature``. Every `CALLS_PER_HEDGE` calls earn one hedged request."""
         self._earned[feature] = min(self._earned[feature] + 1, CALLS_PER_HEDGE * MOST_SAVED)
 
-    def can_spend(self, feature: str) -> bool:
+    def can_hedge(self, feature: str) -> bool:
         """Whether ``feature`` has earned at least one hedged request."""
         return self._earned[feature] >= CALLS_PER_HEDGE
 
-    def spend(self, feature: str) -> None:
+    def spend_hedge(self, feature: str) -> None:
         """Subtract one hedged request from those that ``feature`` has earned."""
         self._earned[feature] -= CALLS_PER_HEDGE

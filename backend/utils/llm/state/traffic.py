@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ..forks import ForkSafe
-from .experiments import Experiments
+from .experiments import ExperimentTracker
 from .load import TargetLoads
 from .quality_scores import QualityScores
 from .rate_limiter import RateLimiter
 from .session_affinity import SessionAffinity
-from .tail_latency import HedgeBudget, TailLatency
+from .tail_latency import HedgeBudget, TailLatencyTracker
 from .unsupported import UnsupportedCapabilities
 from .weighted_round_robin import WeightedRoundRobin
 
@@ -61,12 +61,12 @@ class TrafficState(ForkSafe):
         self.round_robin = WeightedRoundRobin(self._random)
         self.session_affinity = SessionAffinity()
         self.quality_scores = QualityScores(self.clock)
-        self.experiments = Experiments()
-        self.tail_latency = TailLatency()
+        self.experiments = ExperimentTracker()
+        self.tail_latency = TailLatencyTracker()
         self.hedge_budget = HedgeBudget()
         self.unsupported = UnsupportedCapabilities(self.clock)
 
     def mark_call_planned(self) -> None:
         """Record that a call was planned, so that the next call draws a new random number to pick its variant."""
         with self.lock:
-            self.round_robin.reset_variant_draw()
+            self.round_robin.reset_variant_random_number()

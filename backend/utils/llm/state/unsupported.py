@@ -31,14 +31,14 @@ class UnsupportedCapabilities:
         self._clock = clock
         self.until: OrderedDict[Hashable, dict[str, float]] = OrderedDict()
 
-    def add(self, endpoint: Hashable, capability: str) -> None:
+    def record_rejection(self, endpoint: Hashable, capability: str) -> None:
         """Remember for an hour that ``endpoint`` does not support ``capability``."""
         self.until.setdefault(endpoint, {})[capability] = self._clock() + SECONDS
         self.until.move_to_end(endpoint)
         if len(self.until) > MOST_ENDPOINTS:
             self.until.popitem(last=False)
 
-    def unsupported_by(self, endpoint: Hashable) -> Mapping[str, float]:
+    def list_unsupported(self, endpoint: Hashable) -> Mapping[str, float]:
         """The capabilities that ``endpoint`` rejected in the last hour, with the seconds until each is forgotten."""
         known = self.until.get(endpoint)
         if known is None:

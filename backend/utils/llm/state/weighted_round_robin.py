@@ -27,7 +27,7 @@ class WeightedRoundRobin:
         self._present: dict[str, set[Target]] = {}
 
     @property
-    def choice_draw(self) -> float:
+    def choice_random_number(self) -> float:
         """The random number, from 0 up to 1, that the next choice uses.
 
         It stays the same until a choice is made, so that planning a call repeatedly gives the same result.
@@ -37,7 +37,7 @@ class WeightedRoundRobin:
         return self._draw
 
     @property
-    def variant_draw(self) -> float:
+    def variant_random_number(self) -> float:
         """The random number, from 0 up to 1, that picks the variant of an anonymous caller.
 
         It stays the same until a call was planned.
@@ -46,8 +46,8 @@ class WeightedRoundRobin:
             self._variant_draw = self._random()
         return self._variant_draw
 
-    def reset_variant_draw(self) -> None:
-        """Discard `variant_draw`, so that its next use draws a new random number."""
+    def reset_variant_random_number(self) -> None:
+        """Discard `variant_random_number`, so that its next use draws a new one."""
         self._variant_draw = None
 
     def current_weights(self, scope: str) -> Mapping[Target, float]:
@@ -64,24 +64,21 @@ class WeightedRoundRobin:
             current_weight[target] = current_weight.get(target, 0.0) + weight
         current_weight[chosen] -= sum(weights.values())
 
-    def find_and_record_newcomers(self, scope: str, targets: set[Target]) -> set[Target]:
+    def find_and_record_new_targets(self, scope: str, targets: set[Target]) -> set[Target]:
         """Return the ``targets`` that were not available at the last choice in ``scope``; none at the first choice.
 
-        Remembers ``targets`` as available for the next choice.
+        Records ``targets`` as the available targets for the next choice.
         """
         before = self._present.get(scope, targets)
         self._present[scope] = targets
         return targets - before
 
     def should_explore(self, scope: str, share: float) -> bool:
-        """Whether the next choice in ``scope`` should explore another endpoint than the best.
-
-        ``share`` is the share of such choices: with 0.05, every twentieth.
-        """
+        """Whether the next choice in ``scope`` explores another endpoint; with ``share`` 0.05, every twentieth does."""
         nth = self._choices.get(scope, 0) + 1
         return int(nth * share) > int((nth - 1) * share)
 
     def record_choice(self, scope: str) -> None:
-        """Count a choice in ``scope``, and discard `choice_draw`, so that the next choice draws a new number."""
+        """Count a choice in ``scope``, and discard `choice_random_number`, so that the next choice draws a new one."""
         self._choices[scope] += 1
         self._draw = None

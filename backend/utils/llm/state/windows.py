@@ -74,7 +74,7 @@ class SlidingWindow:
         self._expire()
         return self._used
 
-    def add(self, amount: int) -> WindowGrant:
+    def add_amount(self, amount: int) -> WindowGrant:
         """Count ``amount`` from now on. A part of the returned grant can be given back."""
         now = self._expire()
         self._used += amount
@@ -89,17 +89,17 @@ class SlidingWindow:
         """Whether the window still counts ``grant``."""
         return grant.at + self._length > self._clock()
 
-    def give_back(self, grant: WindowGrant, amount: int) -> None:
+    def release_amount(self, grant: WindowGrant, amount: int) -> None:
         """Subtract ``amount`` from ``grant``, because the request did not use it."""
         self._expire()
         if self.is_counted(grant):
             grant.amount -= amount
             self._used -= amount
 
-    def counted_grants(self) -> list[tuple[float, int]]:
+    def list_counted_grants(self) -> list[tuple[float, int]]:
         """The grants that count now, each with its age in seconds and its amount."""
         now = self._expire()
-        return [(now - one.at, one.amount) for one in self._log]
+        return [(now - grant.at, grant.amount) for grant in self._log]
 
     def seconds_until_free(self, amounts: Iterable[int], limit: int) -> float:
         """Seconds until requests that need ``amounts``, sent one after the other, fit under ``limit``.
@@ -108,7 +108,7 @@ class SlidingWindow:
         """
         now = at = self._expire()
         used, made = self._used, list[tuple[float, int]]()
-        counted = chain(((one.at, one.amount) for one in self._log), made)
+        counted = chain(((grant.at, grant.amount) for grant in self._log), made)
         for ask in amounts:
             amount = min(ask, limit)
             while used + amount > limit:
@@ -147,7 +147,7 @@ class CalendarWindow:
         self._renew()
         return self._used
 
-    def add(self, amount: int) -> WindowGrant:
+    def add_amount(self, amount: int) -> WindowGrant:
         """Count ``amount`` until the day or month ends. A part of the returned grant can be given back."""
         grant = WindowGrant(self._renew(), amount)
         self._used += amount
@@ -158,20 +158,17 @@ class CalendarWindow:
         self._renew()
         return grant.at >= self._begins
 
-    def give_back(self, grant: WindowGrant, amount: int) -> None:
+    def release_amount(self, grant: WindowGrant, amount: int) -> None:
         """Subtract ``amount`` of ``grant``, which the request did not use. No effect once the period is over."""
         if self.is_counted(grant):
             self._used -= amount
 
-    def counted_grants(self) -> list[tuple[float, int]]:
+    def list_counted_grants(self) -> list[tuple[float, int]]:
         """The sum that counts now, as a single grant of age 0."""
         return [(0.0, self.used_amount())]
 
     def seconds_until_free(self, amounts: Iterable[int], limit: int) -> float:
-        """Seconds until requests that need ``amounts`` all fit under ``limit``.
-
-        See `SlidingWindow.seconds_until_free`.
-        """
+        """Seconds until requests that need ``amounts`` all fit. See `SlidingWindow.seconds_until_free`."""
         now = at = self._renew()
         used, ends = self._used, self._ends
         for ask in amounts:
@@ -186,10 +183,7 @@ Window = SlidingWindow | CalendarWindow
 
 
 def period_end(per: Period, now: float) -> float:
-    """The end of the day or month (``per``) that contains ``now``, in UTC.
-
-    Both times are seconds since the epoch.
-    """
+    """The end of the UTC day or month (``per``) that contains ``now``; both are seconds since the epoch."""
     if per != "month":
         return _beginning(per, now) + SECONDS[per]
     first = datetime.fromtimestamp(_beginning(per, now), UTC)

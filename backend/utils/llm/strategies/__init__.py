@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import isabstract
 
 from .as_written import ORDERED, CustomStrategy, OrderedStrategy
-from .balanced import LeastBusyStrategy, LeastUsedStrategy, QuotaStrategy, WeightedStrategy
+from .balanced import LeastBusyStrategy, LeastUsedStrategy, QuotaResetStrategy, WeightedStrategy
 from .base import SelectionContext, SelectionStrategy
 from .by_tier import TierAllowance, TierStrategy
 from .ladders import ContextLadderStrategy, CostLadderStrategy
@@ -17,7 +17,7 @@ __all__ = [
     "CostLadderStrategy",
     "CustomStrategy",
     "OrderedStrategy",
-    "QuotaStrategy",
+    "QuotaResetStrategy",
     "SelectionContext",
     "SelectionStrategy",
     "TierAllowance",
@@ -51,6 +51,6 @@ STRATEGIES = index_strategies_by_name(
     TierStrategy,
     ContextLadderStrategy,
     CostLadderStrategy,
-    QuotaStrategy,
+    QuotaResetStrategy,
     CustomStrategy,
 )

@@ -21,8 +21,8 @@ class OrderedStrategy(StatelessStrategy):
     balanced: ClassVar[bool] = False
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        return tier
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        return candidates
 
 
 ORDERED = OrderedStrategy()
@@ -39,5 +39,5 @@ class CustomStrategy(StatelessStrategy):
     balanced: ClassVar[bool] = False
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        return tier
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        return candidates

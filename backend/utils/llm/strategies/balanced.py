@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from ..state.rate_limiter import first_quota_reset
+from ..state.rate_limiter import find_first_quota_reset
 from .base import SelectionStrategy, StatelessStrategy, sort_by_keys
 
 if TYPE_CHECKING:
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 
 
 class WeightedStrategy(SelectionStrategy):
-    """Chooses endpoints in turn, in proportion to their ``weights``.
-
-    An endpoint without a weight has the weight 1.
-    """
+    """Chooses endpoints in turn, in proportion to their ``weights``; the default weight is 1."""
 
     by: Literal["weighted"] = "weighted"
     weights: dict[str, Annotated[int, Field(gt=0, le=1000)]] = Field(default_factory=dict)
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        saved_up = context.traffic.round_robin.current_weights(tier[0].scope)
-        weights = self._weights(tier)
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        saved_up = context.traffic.round_robin.current_weights(candidates[0].scope)
+        weights = self._weights(candidates)
         return sort_by_keys(
-            [-saved_up.get(one.traffic_key, 0.0) - weights[one.traffic_key] for one in tier], tier
+            [
+                -saved_up.get(candidate.traffic_key, 0.0) - weights[candidate.traffic_key]
+                for candidate in candidates
+            ],
+            candidates,
         )
 
     @override
@@ -52,13 +53,13 @@ class WeightedStrategy(SelectionStrategy):
     def _weights(self, tier: Sequence[SelectableEndpoint]) -> dict[Target, float]:
         """The weight of each endpoint and account: accounts share the endpoint's weight by their own."""
         totals: Counter[str] = Counter()
-        for one in tier:
-            totals[one.traffic_key[0]] += one.account_weight
+        for endpoint in tier:
+            totals[endpoint.traffic_key[0]] += endpoint.account_weight
         return {
-            one.traffic_key: self.weights.get(one.traffic_key[0], 1)
-            * one.account_weight
-            / totals[one.traffic_key[0]]
-            for one in tier
+            endpoint.traffic_key: self.weights.get(endpoint.traffic_key[0], 1)
+            * endpoint.account_weight
+            / totals[endpoint.traffic_key[0]]
+            for endpoint in tier
         }
 
 
@@ -71,7 +72,7 @@ class _Levelling(SelectionStrategy, ABC):
     ) -> None:
         """Let each endpoint that was not available at the last choice start level with the others."""
         traffic = context.traffic
-        new = traffic.round_robin.find_and_record_newcomers(
+        new = traffic.round_robin.find_and_record_new_targets(
             selected.scope, {other.traffic_key for other in available}
         )
         if not new:
@@ -80,7 +81,7 @@ class _Levelling(SelectionStrategy, ABC):
         level = min((used for other, used in uses if other.traffic_key not in new), default=-inf)
         for other in available:
             if other.traffic_key in new:
-                traffic.targets.raise_recent_requests(other.traffic_key, level + log2(other.account_weight))
+                traffic.targets.set_min_recent_requests(other.traffic_key, level + log2(other.account_weight))
 
     @override
     def endpoints_in_settings(self) -> tuple[()]:
@@ -93,8 +94,8 @@ class LeastUsedStrategy(_Levelling):
     by: Literal["least_used"] = "least_used"
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        return sort_by_keys(_uses(tier, context), tier)
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        return sort_by_keys(_uses(candidates, context), candidates)
 
 
 class LeastBusyStrategy(_Levelling):
@@ -103,32 +104,40 @@ class LeastBusyStrategy(_Levelling):
     by: Literal["least_busy"] = "least_busy"
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
         """Sort by requests in flight, then by recent requests. Endpoints that fail too often come last."""
-        now, loads = context.traffic.clock(), context.traffic.targets.loads([one.traffic_key for one in tier])
+        now, loads = (
+            context.traffic.clock(),
+            context.traffic.targets.list_loads([candidate.traffic_key for candidate in candidates]),
+        )
         keys = [
             (
                 load.failing is not None and load.failing.is_too_high(now),
-                load.in_flight.count(now) / one.account_weight,
-                load.recent_requests - log2(one.account_weight),
+                load.in_flight.count(now) / candidate.account_weight,
+                load.recent_requests - log2(candidate.account_weight),
             )
-            for one, load in zip(tier, loads, strict=True)
+            for candidate, load in zip(candidates, loads, strict=True)
         ]
-        return sort_by_keys(keys, tier)
+        return sort_by_keys(keys, candidates)
 
 
 def _uses(tier: Sequence[SelectableEndpoint], context: SelectionContext) -> list[float]:
     """The recent use of each endpoint relative to its share, as logarithms."""
-    loads = context.traffic.targets.loads([one.traffic_key for one in tier])
-    return [load.recent_requests - log2(one.account_weight) for one, load in zip(tier, loads, strict=True)]
+    loads = context.traffic.targets.list_loads([endpoint.traffic_key for endpoint in tier])
+    return [
+        load.recent_requests - log2(endpoint.account_weight)
+        for endpoint, load in zip(tier, loads, strict=True)
+    ]
 
 
-class QuotaStrategy(StatelessStrategy):
+class QuotaResetStrategy(StatelessStrategy):
     """Chooses the endpoint whose daily or monthly quota is reset soonest: unused quota is lost at the reset."""
 
     by: Literal["quota"] = "quota"
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
         resets = context.traffic.rate_limiter.next_quota_resets()
-        return sort_by_keys([first_quota_reset(one.meters, resets) for one in tier], tier)
+        return sort_by_keys(
+            [find_first_quota_reset(candidate.meters, resets) for candidate in candidates], candidates
+        )

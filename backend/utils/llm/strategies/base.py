@@ -21,7 +21,7 @@ class SelectableEndpoint(Protocol):
 
     @property
     def traffic_key(self) -> Target:
-        """The key of the endpoint's load and latency: the endpoint's name, and the key that pays."""
+        """The key of its load and latency: the endpoint's name, and the operator's key or ``users`` for users' keys."""
         ...
 
     @property
@@ -31,7 +31,7 @@ class SelectableEndpoint(Protocol):
 
     @property
     def account_weight(self) -> int:
-        """The weight of the operator's account (key) relative to the endpoint's other accounts; 1 if there is one."""
+        """The weight of the operator's account (key) among the endpoint's accounts; 1 if there is only one."""
         ...
 
     @property
@@ -81,27 +81,21 @@ class SelectionStrategy(BaseModel, ABC):
     balanced: ClassVar[bool] = True
 
     @abstractmethod
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort ``tier`` into the order in which to try its endpoints now.
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        """Sort ``candidates``, which have the order of the table, into the order in which to try them now.
 
-        ``tier`` has the order of the table. Must not change any state.
+        Must not change any state.
         """
 
     @abstractmethod
     def record_choice(
         self, selected: SelectableEndpoint, available: Sequence[SelectableEndpoint], context: SelectionContext
     ) -> None:
-        """Record that ``selected`` was chosen from the ``available`` endpoints of its tier.
-
-        The order of later calls may depend on it.
-        """
+        """Record that ``selected`` was chosen among the ``available`` endpoints. Later orders may depend on it."""
 
     @abstractmethod
     def endpoints_in_settings(self) -> Iterable[tuple[str, str]]:
-        """The endpoints that the strategy's settings mention, as pairs of setting and endpoint.
-
-        Used to check that the table has these endpoints.
-        """
+        """List the endpoints that the settings mention, as pairs of setting and endpoint, to check that they exist."""
 
 
 class StatelessStrategy(SelectionStrategy, ABC):
@@ -118,9 +112,8 @@ class StatelessStrategy(SelectionStrategy, ABC):
         return ()
 
 
-def sort_by_keys(keys: Sequence[float] | Sequence[tuple[float, ...]], tier: Sequence[Some]) -> list[Some]:
-    """Sort the endpoints of ``tier`` by ``keys``, which has a key for each endpoint.
-
-    Equal keys keep the table's order.
-    """
-    return [tier[place] for place in sorted(range(len(tier)), key=keys.__getitem__)]
+def sort_by_keys(
+    keys: Sequence[float] | Sequence[tuple[float, ...]], candidates: Sequence[Some]
+) -> list[Some]:
+    """Sort ``candidates`` by ``keys``, which has one key for each. Equal keys keep the table's order."""
+    return [candidates[place] for place in sorted(range(len(candidates)), key=keys.__getitem__)]

@@ -69,10 +69,10 @@ class TierStrategy(SelectionStrategy):
         return tier if tier in self.tiers else self.default
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
         endpoints = self.tiers[self.effective_tier(context.tier)].endpoints
         places = {name: place for place, name in enumerate(endpoints)}
-        return sorted(tier, key=lambda one: places.get(one.traffic_key[0], len(places)))
+        return sorted(candidates, key=lambda candidate: places.get(candidate.traffic_key[0], len(places)))
 
     @override
     def record_choice(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from ..state.session_affinity import LadderRung
+from ..state.session_affinity import ContextLadderRung
 from .base import SelectionStrategy, StatelessStrategy
 
 if TYPE_CHECKING:
@@ -34,21 +34,28 @@ class ContextLadderStrategy(SelectionStrategy):
     balanced: ClassVar[bool] = False
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
         """Sort from the first endpoint that is large enough for the prompt upwards; smaller endpoints come last.
 
         If no endpoint is large enough, the largest comes first.
         """
-        names, affinity = [one.traffic_key[0] for one in tier], context.traffic.session_affinity
-        last = affinity.last_rung(tier[0].scope, context.conversation) if context.conversation else None
+        names, affinity = (
+            [candidate.traffic_key[0] for candidate in candidates],
+            context.traffic.session_affinity,
+        )
+        last = (
+            affinity.find_last_rung(candidates[0].scope, context.conversation)
+            if context.conversation
+            else None
+        )
         stood = names.index(last.endpoint) if last is not None and last.endpoint in names else 0
-        for place, one in enumerate(tier):
+        for place, candidate in enumerate(candidates):
             share = 1.0 if place >= stood else self.back_at
             if context.tokens <= share * min(
-                one.max_prompt_tokens, self.up_to.get(names[place], one.max_prompt_tokens)
+                candidate.max_prompt_tokens, self.up_to.get(names[place], candidate.max_prompt_tokens)
             ):
-                return [*tier[place:], *tier[:place]]
-        return tier[::-1]
+                return [*candidates[place:], *candidates[:place]]
+        return candidates[::-1]
 
     @override
     def record_choice(
@@ -56,7 +63,7 @@ class ContextLadderStrategy(SelectionStrategy):
     ) -> None:
         if context.conversation:
             name = selected.traffic_key[0]
-            rung = LadderRung(
+            rung = ContextLadderRung(
                 name, min(selected.max_prompt_tokens, self.up_to.get(name, selected.max_prompt_tokens))
             )
             context.traffic.session_affinity.record_rung(
@@ -90,19 +97,19 @@ class CostLadderStrategy(StatelessStrategy):
     balanced: ClassVar[bool] = False
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
         """Put the first endpoint first whose scores are good enough, or too few to judge.
 
         More expensive endpoints follow, and cheaper endpoints come last. If all scores are bad, the most
         expensive endpoint comes first. An ``explore`` share of calls keeps the table's order.
         """
-        scope, scores = tier[0].scope, context.traffic.quality_scores
+        scope, scores = candidates[0].scope, context.traffic.quality_scores
         if context.traffic.round_robin.should_explore(scope, self.explore):
-            return tier
-        for place, one in enumerate(tier):
+            return candidates
+        for place, candidate in enumerate(candidates):
             quality = scores.best_recent_mean(
-                scope, one.traffic_key[0], min_count=self.least, max_age_seconds=self.remember
+                scope, candidate.traffic_key[0], min_count=self.least, max_age_seconds=self.remember
             )
             if quality is None or quality >= self.enough:
-                return [*tier[place:], *tier[:place]]
-        return tier[::-1]
+                return [*candidates[place:], *candidates[:place]]
+        return candidates[::-1]

@@ -36,34 +36,39 @@ class LatencyStrategy(StatelessStrategy):
     stale_after: float = Field(default=2.0, gt=0, le=3600)
 
     @override
-    def order_endpoints(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Sort by latency multiplied by the requests in flight, with this request counted.
+    def order_endpoints(self, candidates: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        """Sort by latency multiplied by the requests in flight, including this one. High failure rates come last.
 
-        An ``explore`` share of calls puts the endpoint first that was measured the longest ago. Otherwise two of
-        the endpoints that are about as quick as the best are drawn at random, and the quicker comes first, so
-        that concurrent processes do not all choose the same endpoint. An endpoint without measurements counts as
-        the quickest. Endpoints with a high failure rate come last.
+        An ``explore`` share of calls begins with the endpoint that was measured the longest ago. Otherwise two of
+        the endpoints about as quick as the best are drawn at random and the quicker comes first, so that concurrent
+        processes choose different endpoints. An endpoint without measurements counts as the quickest.
         """
         traffic = context.traffic
-        now, loads = traffic.clock(), traffic.targets.loads([one.traffic_key for one in tier])
+        now, loads = (
+            traffic.clock(),
+            traffic.targets.list_loads([candidate.traffic_key for candidate in candidates]),
+        )
         known = [load.latency.get(context.latency_kind) for load in loads]
         hopes = [None if latency is None else latency.expected_seconds(now) for latency in known]
         best = min([hope for hope in hopes if hope is not None], default=1.0) if None in hopes else 1.0
         prospects = [
             (
                 load.failing is not None and load.failing.is_too_high(now),
-                (best if hope is None else hope) * (load.in_flight.count(now) + 1) / one.account_weight,
+                (best if hope is None else hope) * (load.in_flight.count(now) + 1) / candidate.account_weight,
                 load.recent_requests,
             )
-            for one, load, hope in zip(tier, loads, hopes, strict=True)
+            for candidate, load, hope in zip(candidates, loads, hopes, strict=True)
         ]
         prospect_of = prospects.__getitem__
-        ranks = sorted(range(len(tier)), key=prospect_of)
+        ranks = sorted(range(len(candidates)), key=prospect_of)
         is_failing, quickest, _ = prospects[ranks[0]]
         near = bisect_right(ranks, (is_failing, ABOUT * quickest, inf), key=prospect_of)
-        order = [tier[rank] for rank in ranks]
-        first = self._stalest(tier, context) or order[_better_of_two(near, traffic.round_robin.choice_draw)]
-        return [first, *(one for one in order if one is not first)]
+        order = [candidates[rank] for rank in ranks]
+        first = (
+            self._stalest(candidates, context)
+            or order[_better_of_two(near, traffic.round_robin.choice_random_number)]
+        )
+        return [first, *(candidate for candidate in order if candidate is not first)]
 
     def _stalest(self, tier: Sequence[Some], context: SelectionContext) -> Some | None:
         """The endpoint measured the longest ago, if this call explores; else None."""
@@ -71,7 +76,8 @@ class LatencyStrategy(StatelessStrategy):
         if not traffic.round_robin.should_explore(tier[0].scope, self.explore):
             return None
         last_measured = [
-            traffic.targets.last_measured_at(one.traffic_key, context.latency_kind) for one in tier
+            traffic.targets.last_measured_at(candidate.traffic_key, context.latency_kind)
+            for candidate in tier
         ]
         place = last_measured.index(min(last_measured))
         is_stale = traffic.clock() - last_measured[place] >= self.stale_after

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from .replies import Status
-from .wire import DeclaredTool, Prompt, PromptTurn, split_evenly
+from .wire import DeclaredTool, ParsedRequest, PromptTurn, split_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,20 +38,20 @@ _ATTACHMENTS = {"image": "image", "document": "file"}
 
 
 class FakeAnthropicApi:
-    """Serves ``POST /v1/messages``, and ``GET /v1/models`` if the request has the header ``anthropic-version``."""
+    """Imitates ``POST /v1/messages``, and ``GET /v1/models`` for requests with the header ``anthropic-version``."""
 
     name: Literal["anthropic"] = "anthropic"
     has_event_names = True
 
-    def read_request(self, body: Mapping[str, Any]) -> Prompt:
-        """Parse the body of a request. See `FakeProviderApi.read_request`."""
+    def parse_request(self, body: Mapping[str, Any]) -> ParsedRequest:
+        """Parse the body of a request. See `FakeProviderApi.parse_request`."""
         choice = body.get("tool_choice") or {"type": "auto"}
         tools = tuple(_tools(body.get("tools") or ())) if choice["type"] != "none" else ()
         forced = {"any": tuple(tool.name for tool in tools), "tool": (choice.get("name", ""),)}
         output = body.get("output_config") or {}
         turns = tuple(_turns(body))
         told = next((turn.text for turn in turns if turn.role == "system"), "")
-        return Prompt(
+        return ParsedRequest(
             turns=turns,
             tools=tools,
             forced=forced.get(choice["type"], ()),
@@ -62,16 +62,16 @@ class FakeAnthropicApi:
             reasoning=(body.get("thinking") or {}).get("type") in {"adaptive", "enabled"},
         )
 
-    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_body`."""
+    def make_response_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_response_body`."""
         del body
         message = {**_message(answer), "usage": _usage(answer.usage)}
         return message | {"content": list(_blocks(answer)), "stop_reason": _finish(answer)}
 
-    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_events`.
+    def make_stream_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_stream_events`.
 
-        The first event reports the usage of the prompt, the event with the stop reason reports all usage.
+        The first event reports the tokens of the prompt, the event with the stop reason all token counts.
         """
         del body
         usage = _usage(answer.usage)
@@ -86,8 +86,8 @@ class FakeAnthropicApi:
         yield json.dumps({"type": "message_delta", "delta": delta, "usage": usage})
         yield json.dumps({"type": "message_stop"})
 
-    def make_error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """Make the body and the headers of an error response. See `FakeProviderApi.make_error`."""
+    def make_error_body_and_headers(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+        """Make the body and the headers of an error response. See `FakeProviderApi.make_error_body_and_headers`."""
         kind, message = _ERRORS.get(status.code, _SERVER_ERROR)
         if status.error_code in _MESSAGES:
             message = _MESSAGES[status.error_code]
@@ -98,8 +98,8 @@ class FakeAnthropicApi:
         headers = {"request-id": "req_000001"} | hint | dict(status.headers)
         return {"type": "error", "error": error, "request_id": "req_000001"}, headers
 
-    def make_key_error(self, key: str | None) -> Status:
-        """Make the error reply to a wrong or missing API key. See `FakeProviderApi.make_key_error`."""
+    def make_api_key_error(self, key: str | None) -> Status:
+        """Make the error reply to a wrong or missing API key. See `FakeProviderApi.make_api_key_error`."""
         return Status(401, message="invalid x-api-key" if key else "x-api-key header is required")
 
     def make_model_list(self, names: tuple[str, ...]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class ClientDisconnectedError(ConnectionError):
 
 
 class ServerClosingError(ConnectionError):
-    """The server is shutting down, so the response is not sent to its end."""
+    """The server shut down before the response was complete."""
 
 
 class ClientConnection:
@@ -51,7 +51,7 @@ class ClientConnection:
             self._raise_gone(error)
 
     def wait(self, seconds: float) -> None:
-        """Wait ``seconds``. Check during the wait, and at least once, that the client is still connected.
+        """Wait ``seconds``, and check before and during the wait that the client is still connected.
 
         Raises:
             ClientDisconnectedError: The client has closed the connection.
@@ -83,8 +83,8 @@ class ClientConnection:
         raise (ServerClosingError if self._closing.is_set() else ClientDisconnectedError) from cause
 
 
-def deliver(transmission: TimedResponse, peer: ClientConnection) -> bool:
-    """Send the response piece by piece, with its pauses.
+def send_timed_response(response: TimedResponse, client: ClientConnection) -> bool:
+    """Send ``response`` to ``client`` piece by piece, with its pauses.
 
     Returns:
         Whether the connection can be kept alive for a further request.
@@ -93,22 +93,22 @@ def deliver(transmission: TimedResponse, peer: ClientConnection) -> bool:
         ClientDisconnectedError: The client closed the connection before the end.
         ServerClosingError: The server is shutting down.
     """
-    if transmission.ending == "never":
-        peer.wait(float("inf"))
-    peer.wait(transmission.delay_seconds)
-    if transmission.ending == "reset":
-        peer.reset()
+    if response.ending == "never":
+        client.wait(float("inf"))
+    client.wait(response.delay_seconds)
+    if response.ending == "reset":
+        client.reset()
         return False
-    head = _head(transmission)
-    for piece in transmission.opening:
-        peer.send(head + _framed(piece, transmission))
-        peer.wait(transmission.opening_gap_seconds)
+    head = _head(response)
+    for piece in response.opening:
+        client.send(head + _framed(piece, response))
+        client.wait(response.opening_gap_seconds)
         head = b""
-    for index, part in enumerate(_parts(transmission, head)):
+    for index, part in enumerate(_parts(response, head)):
         if index:
-            peer.wait(transmission.gap_seconds)
-        peer.send(part)
-    return transmission.ending == "clean"
+            client.wait(response.gap_seconds)
+        client.send(part)
+    return response.ending == "clean"
 
 
 def _parts(transmission: TimedResponse, head: bytes) -> Iterator[bytes]:

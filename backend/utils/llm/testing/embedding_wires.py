@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from .gemini_wire import FakeGeminiApi
 from .openai_wire import FakeOpenAIApi
-from .wire import Prompt, PromptTurn
+from .wire import ParsedRequest, PromptTurn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ DIMENSIONS = 8
 """The length of a vector if the request does not set one."""
 
 
-def make_vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
+def make_vector_from_hash(text: str, dimensions: int = DIMENSIONS) -> list[float]:
     """Make the vector of ``text`` from its hash, with Euclidean length 1. Equal texts get equal vectors."""
     digest = hashlib.shake_256(text.encode()).digest(dimensions)
     values = [byte - 127.5 for byte in digest]
@@ -30,17 +30,17 @@ def make_vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
 
 
 class FakeOpenAIEmbeddingsApi(FakeOpenAIApi):
-    """Serves ``POST /v1/embeddings``, as OpenAI does."""
+    """Imitates OpenAI's embeddings API, ``POST /v1/embeddings``."""
 
     @override
-    def read_request(self, body: Mapping[str, Any]) -> Prompt:
-        return Prompt(turns=tuple(PromptTurn("user", text) for text in _inputs(body)))
+    def parse_request(self, body: Mapping[str, Any]) -> ParsedRequest:
+        return ParsedRequest(turns=tuple(PromptTurn("user", text) for text in _inputs(body)))
 
     @override
-    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+    def make_response_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
         dimensions = body.get("dimensions") or DIMENSIONS
         data = [
-            {"object": "embedding", "index": index, "embedding": make_vector(text, dimensions)}
+            {"object": "embedding", "index": index, "embedding": make_vector_from_hash(text, dimensions)}
             for index, text in enumerate(_inputs(body))
         ]
         tokens = answer.usage.input_tokens
@@ -49,17 +49,19 @@ class FakeOpenAIEmbeddingsApi(FakeOpenAIApi):
 
 
 class FakeGeminiEmbeddingsApi(FakeGeminiApi):
-    """Serves ``POST /v1beta/models/MODEL:batchEmbedContents``, as Gemini does."""
+    """Imitates Gemini's embeddings API, ``POST /v1beta/models/MODEL:batchEmbedContents``."""
 
     @override
-    def read_request(self, body: Mapping[str, Any]) -> Prompt:
-        return Prompt(turns=tuple(PromptTurn("user", _text(one)) for one in body.get("requests") or ()))
+    def parse_request(self, body: Mapping[str, Any]) -> ParsedRequest:
+        return ParsedRequest(
+            turns=tuple(PromptTurn("user", _text(item)) for item in body.get("requests") or ())
+        )
 
     @override
-    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+    def make_response_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
         found = [
-            make_vector(_text(one), one.get("outputDimensionality") or DIMENSIONS)
-            for one in body.get("requests") or ()
+            make_vector_from_hash(_text(item), item.get("outputDimensionality") or DIMENSIONS)
+            for item in body.get("requests") or ()
         ]
         return {"embeddings": [{"values": values} for values in found]}
 

@@ -43,8 +43,7 @@ class ReplayKey(NamedTuple):
     """The parts of a request by which its recorded answer is found.
 
     Attributes:
-        path: The path at the loopback provider. It tells the API, and for Gemini also the model and
-            streaming.
+        path: The path at the loopback provider. It depends on the API, for Gemini also on model and streaming.
         body: The JSON object that was sent.
     """
 
@@ -57,7 +56,7 @@ class ReplayKey(NamedTuple):
         return f"{self.path} {json.dumps(self.body, sort_keys=True, ensure_ascii=False)}"
 
     def redact_key(self, api_key: str | None) -> ReplayKey:
-        """Return a copy with ``***`` for ``api_key``, and for any text that looks like an API key."""
+        """Return a copy in which ``api_key``, and every text that looks like an API key, is replaced by ``***``."""
         return ReplayKey(
             self.path, json.loads(redact_keys(json.dumps(self.body, ensure_ascii=False), api_key))
         )
@@ -113,8 +112,8 @@ class Recording:
     Attributes:
         exchanges: The requests with their responses.
         profile: The profile of the table that was used for the operator's calls while recording.
-        keys: The environment variables that held the operator's keys while recording. They decide which
-            endpoint serves a call, so a replay sets the same ones.
+        keys: The environment variables that held the operator's keys while recording. A replay sets the same
+            variables, because they decide which endpoint serves a call.
     """
 
     exchanges: tuple[RecordedExchange, ...]
@@ -124,7 +123,7 @@ class Recording:
     def write(self, path: Path) -> None:
         """Write the recording to the file ``path``. Creates its folder, and replaces an existing file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [one.as_dict() for one in self.exchanges]
+        rows = [exchange.as_dict() for exchange in self.exchanges]
         document = {"version": VERSION, "profile": self.profile, "keys": self.keys, "exchanges": rows}
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -154,38 +153,42 @@ class Replay:
 
     Attributes:
         recording: The recording.
-        faults: A message for each request that had no recorded response, which tells how it differs.
+        faults: A message for each unrecorded request, with its differences from the most similar recorded one.
     """
 
     recording: Recording
     faults: list[str] = field(default_factory=list)
     _asked: Counter[str] = field(default_factory=Counter)
 
-    def next_response(self, question: ReplayKey) -> RecordedResponse:
-        """Return the next recorded response to ``question``.
+    def next_response(self, request: ReplayKey) -> RecordedResponse:
+        """Return the next recorded response to ``request``.
 
         Raises:
             NotRecordedError: The request was not recorded, or was recorded fewer times than it was made.
         """
-        text = question.canonical_text
-        answers = [one.answered for one in self.recording.exchanges if one.asked.canonical_text == text]
+        text = request.canonical_text
+        answers = [
+            exchange.answered
+            for exchange in self.recording.exchanges
+            if exchange.asked.canonical_text == text
+        ]
         number = self._asked[text]
         if number < len(answers):
             self._asked[text] += 1
             return answers[number]
-        fault = _again(question, len(answers)) if answers else _strange(question, self.recording)
+        fault = _again(request, len(answers)) if answers else _strange(request, self.recording)
         self.faults.append(fault)
         raise NotRecordedError(fault)
 
     @property
-    def unused(self) -> tuple[RecordedExchange, ...]:
+    def unused_exchanges(self) -> tuple[RecordedExchange, ...]:
         """The recorded requests that have not been made in this replay, with their responses."""
         seen: Counter[str] = Counter()
         left = []
-        for one in self.recording.exchanges:
-            seen[one.asked.canonical_text] += 1
-            if seen[one.asked.canonical_text] > self._asked[one.asked.canonical_text]:
-                left.append(one)
+        for exchange in self.recording.exchanges:
+            seen[exchange.asked.canonical_text] += 1
+            if seen[exchange.asked.canonical_text] > self._asked[exchange.asked.canonical_text]:
+                left.append(exchange)
         return tuple(left)
 
     def raise_if_unrecorded(self) -> None:
@@ -199,9 +202,9 @@ class Replay:
 
 
 def redact_keys(text: str, api_key: str | None) -> str:
-    """Replace ``api_key``, and whatever looks like an API key, by ``***`` in ``text``.
+    """Replace ``api_key``, and every text that looks like an API key, by ``***`` in ``text``.
 
-    An ``api_key`` of less than 8 characters stays: it may be a common word.
+    An ``api_key`` of less than 8 characters is not replaced: it may be a common word.
     """
     from ..secrets import VENDORS_KEY  # here, as the loopback provider can be imported without the facade
 
@@ -242,11 +245,11 @@ def _again(question: ReplayKey, count: int) -> str:
 
 def _strange(question: ReplayKey, recording: Recording) -> str:
     """How ``question`` differs from the most similar recorded request."""
-    alike = [one.asked for one in recording.exchanges if one.asked.path == question.path]
+    alike = [exchange.asked for exchange in recording.exchanges if exchange.asked.path == question.path]
     if not alike:
-        paths = ", ".join(sorted({one.asked.path for one in recording.exchanges})) or "nothing"
+        paths = ", ".join(sorted({exchange.asked.path for exchange in recording.exchanges})) or "nothing"
         return f"Nothing was recorded for {question.path}, only for {paths}. Record it anew."
-    found = min((list(_differences(one.body, question.body)) for one in alike), key=len)
+    found = min((list(_differences(key.body, question.body)) for key in alike), key=len)
     more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
     return f"{question.path} was not recorded with this request. {'; '.join(found[:_MOST])}{more}. Record it anew."
 
@@ -256,8 +259,8 @@ def _differences(recorded: Any, asked: Any, at: str = "") -> Iterator[str]:
         for name in sorted(recorded.keys() | asked.keys()):
             yield from _differences(recorded.get(name), asked.get(name), f"{at}.{name}".lstrip("."))
     elif isinstance(recorded, list) and isinstance(asked, list) and len(recorded) == len(asked):
-        for number, (one, other) in enumerate(zip(recorded, asked, strict=True)):
-            yield from _differences(one, other, f"{at}[{number}]")
+        for number, (item, other) in enumerate(zip(recorded, asked, strict=True)):
+            yield from _differences(item, other, f"{at}[{number}]")
     elif recorded != asked:
         yield f"{at}: recorded {_short(recorded)}, asked {_short(asked)}"
 

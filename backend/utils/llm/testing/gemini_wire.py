@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from .replies import Status
-from .wire import LOGPROB, DeclaredTool, Prompt, PromptTurn, estimate_tokens, split_words
+from .wire import LOGPROB, DeclaredTool, ParsedRequest, PromptTurn, estimate_tokens, split_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ _TOO_LONG = "The input token count (1048577) exceeds the maximum number of token
 
 
 class FakeGeminiApi:
-    """Serves Gemini's content generation and list of models.
+    """Imitates Gemini's content generation and list of models.
 
     The paths are ``POST /v1beta/models/{model}:generateContent``, the same with
     ``:streamGenerateContent?alt=sse``, and ``GET /v1beta/models``.
@@ -52,15 +52,15 @@ class FakeGeminiApi:
     name: Literal["gemini"] = "gemini"
     has_event_names = False
 
-    def read_request(self, body: Mapping[str, Any]) -> Prompt:
-        """Parse the body of a request. See `FakeProviderApi.read_request`."""
+    def parse_request(self, body: Mapping[str, Any]) -> ParsedRequest:
+        """Parse the body of a request. See `FakeProviderApi.parse_request`."""
         config = body.get("generationConfig") or {}
         calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
         mode = calling.get("mode", "AUTO")
         tools = tuple(_tools(body.get("tools") or ())) if mode != "NONE" else ()
         allowed = calling.get("allowedFunctionNames") or [tool.name for tool in tools]
         thinking = config.get("thinkingConfig") or {}
-        return Prompt(
+        return ParsedRequest(
             turns=tuple(_turns(body)),
             tools=tools,
             forced=tuple(allowed) if mode == "ANY" else (),
@@ -72,14 +72,14 @@ class FakeGeminiApi:
             logprobs=(config.get("logprobs") or 0) if config.get("responseLogprobs") else None,
         )
 
-    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_body`."""
+    def make_response_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_response_body`."""
         del body
         text = [{"text": answer.text}] if answer.text else []
         return _answer(answer, parts=[*text, *_calls(answer)], usage=_usage(answer.usage), last=True)
 
-    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_events`.
+    def make_stream_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_stream_events`.
 
         Every event reports the usage so far. Tool calls are not split into pieces.
         """
@@ -94,8 +94,8 @@ class FakeGeminiApi:
             usage = _usage(answer.usage) if last else _usage_so_far(answer, index)
             yield json.dumps(_answer(answer, parts=parts, usage=usage, last=last))
 
-    def make_error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """Make the body and the headers of an error response. See `FakeProviderApi.make_error`."""
+    def make_error_body_and_headers(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+        """Make the body and the headers of an error response. See `FakeProviderApi.make_error_body_and_headers`."""
         message = (
             _TOO_LONG
             if status.error_code == "context_length_exceeded"
@@ -111,8 +111,8 @@ class FakeGeminiApi:
         hint = {"Retry-After": status.retry_after} if isinstance(status.retry_after, str) else {}
         return {"error": error}, hint | dict(status.headers)
 
-    def make_key_error(self, key: str | None) -> Status:
-        """Make the error reply to a wrong key (400) or a missing key (403). See `FakeProviderApi.make_key_error`."""
+    def make_api_key_error(self, key: str | None) -> Status:
+        """Make the error reply to a wrong key (400) or no key (403). See `FakeProviderApi.make_api_key_error`."""
         if not key:
             return Status(403, message="Method doesn't allow unregistered callers. Please use API Key.")
         return Status(

@@ -36,7 +36,7 @@ Requests: TypeAlias = tuple[RecordedRequest, ...]
 class LoopbackProvider:
     """A fake provider for tests, a real HTTP server: ``with LoopbackProvider() as provider: …``.
 
-    Any number of clients may call it at once. The reply to a request is the first that exists of: the next
+    Any number of clients may call it at once. A request gets the first of these replies that exists: the next
     reply scripted for its model; the next reply scripted for any model; with ``replay`` the recorded answer,
     or a 400; the reply set by `always`; a reply made by rules (see `responder`). Requests with a rejected
     key, to an unknown path, or for the list of models use up no scripted reply.
@@ -121,7 +121,7 @@ class LoopbackProvider:
             return tuple(self._requests.values())
 
     def script(self, *replies: Reply, model: str | None = None) -> None:
-        """Queue replies, one for each request that will come; with ``model``, only for requests for that model."""
+        """Queue replies, one for each of the next requests; with ``model``, only for requests for that model."""
         with self._changed:
             self._scripts[model].extend(replies)
 
@@ -161,11 +161,11 @@ class LoopbackProvider:
                 self._requests[number] = replace(self._requests[number], closed_by_client=True)
                 self._changed.notify_all()
 
-    def find_key_error(self, request: RecordedRequest, wire: FakeProviderApi) -> Status | None:
+    def find_api_key_error(self, request: RecordedRequest, wire: FakeProviderApi) -> Status | None:
         """Return the error reply if the request's API key is not accepted; None if it is. Called by the server."""
         if self.accept_keys is None or request.key in self.accept_keys:
             return None
-        return wire.make_key_error(request.key)
+        return wire.make_api_key_error(request.key)
 
     def replay_or_forward(self, request: RecordedRequest, number: int) -> Reply | None:  # noqa: ARG002 - a `Recorder` counts
         """Return the recorded answer to the request, or a 400 if it was not recorded. Called by the server.

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from .replies import Status
-from .wire import LOGPROB, DeclaredTool, Prompt, PromptTurn, split_evenly
+from .wire import LOGPROB, DeclaredTool, ParsedRequest, PromptTurn, split_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,18 +59,18 @@ _ERRORS_BY_CODE: dict[str, tuple[str, str]] = {  # code: type, message
 
 
 class FakeOpenAIApi:
-    """Serves ``POST /v1/chat/completions`` and ``GET /v1/models``, as OpenAI does."""
+    """Imitates OpenAI's ``POST /v1/chat/completions`` and ``GET /v1/models``."""
 
     name: Literal["openai"] = "openai"
     has_event_names = False
 
-    def read_request(self, body: Mapping[str, Any]) -> Prompt:
-        """Parse the body of a request. See `FakeProviderApi.read_request`."""
+    def parse_request(self, body: Mapping[str, Any]) -> ParsedRequest:
+        """Parse the body of a request. See `FakeProviderApi.parse_request`."""
         choice = body.get("tool_choice") or "auto"
         tools = tuple(map(_tool, body.get("tools") or ())) if choice != "none" else ()
         asked = body.get("response_format") or {}
         stop = body.get("stop") or ()
-        return Prompt(
+        return ParsedRequest(
             turns=tuple(map(_turn, body.get("messages") or ())),
             tools=tools,
             forced=find_forced_tools(choice, tools),
@@ -82,8 +82,8 @@ class FakeOpenAIApi:
             logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
         )
 
-    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_body`."""
+    def make_response_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_response_body`."""
         del body
         message: dict[str, Any] = {
             "role": "assistant",
@@ -105,8 +105,8 @@ class FakeOpenAIApi:
             "usage": _usage(answer.usage),
         }
 
-    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_events`.
+    def make_stream_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_stream_events`.
 
         If the request's ``stream_options`` ask for the usage, the last event before ``[DONE]`` reports it.
         """
@@ -125,8 +125,8 @@ class FakeOpenAIApi:
             yield json.dumps(envelope | {"choices": [], "usage": _usage(answer.usage)})
         yield "[DONE]"
 
-    def make_error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
-        """Make the body and the headers of an error response. See `FakeProviderApi.make_error`."""
+    def make_error_body_and_headers(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+        """Make the body and the headers of an error response. See `FakeProviderApi.make_error_body_and_headers`."""
         kind, code, message = _ERRORS.get(status.code, _SERVER_ERROR)
         if status.error_code is not None:
             code = status.error_code
@@ -135,8 +135,8 @@ class FakeOpenAIApi:
         error = {"message": status.message or message, "type": kind, "param": None, "code": code}
         return {"error": error}, hint | dict(status.headers)
 
-    def make_key_error(self, key: str | None) -> Status:
-        """Make the error reply to a wrong or missing API key. See `FakeProviderApi.make_key_error`.
+    def make_api_key_error(self, key: str | None) -> Status:
+        """Make the error reply to a wrong or missing API key. See `FakeProviderApi.make_api_key_error`.
 
         Like OpenAI's message, it shows the beginning and the end of a wrong key.
         """

@@ -39,7 +39,7 @@ def loopback_table(
     Args:
         provider: The loopback provider, which must be running.
         features: The endpoint of each feature, or its fallback chain, such as ``{"greet":
-            "openai:gpt-6-luna"}``. The profiles ``premium`` and ``byok`` both get them.
+            "openai:gpt-6-luna"}``. They are put into the profiles ``premium`` and ``byok``.
         more: Further sections of the table, as TOML.
     """
     rows = "\n".join(f"{name} = {json.dumps(chain)}" for name, chain in features.items())
@@ -75,7 +75,7 @@ class _Stands(NamedTuple):
     base_url: str
     key: None = None
 
-    def current(self) -> Self:
+    def current_address(self) -> Self:
         return self
 
     def address(self, timeout: float) -> Self:  # noqa: ARG002 - as of `AddressSource`
@@ -97,7 +97,7 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     selectors: Mapping[str, Selector] | None = None,
     budgets: BudgetStore | None = None,
 ) -> Patchbay:
-    """Make a patchbay all of whose providers are the loopback provider.
+    """Make a patchbay in which the loopback provider replaces all providers.
 
     Put it in force with `use`, and `close` it at the end.
 
@@ -105,7 +105,7 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
         provider: The loopback provider, which must be running.
         features: The endpoint of each feature, or its fallback chain.
         more: Further sections of the table, as TOML.
-        table: The path of your own table, instead of ``features`` and ``extra_toml``. The loopback provider
+        table: The path of your own table, instead of ``features`` and ``more``. The loopback provider
             takes the place of all its providers.
         environ: Environment variables with the operator's keys; by default a fake key for each account.
         time: The clock for waits before retries, such as ``VirtualTime().time``.
@@ -140,27 +140,27 @@ def fake_operator_key(variable: str) -> str:
     return f"house-key-of-{variable.lower()}"
 
 
-def find_stand_in_path(provider: Provider) -> str:
-    """Return the path at a loopback provider that replaces the base URL of ``provider``, such as ``/v1``."""
+def find_loopback_path(provider: Provider) -> str:
+    """Return the path, such as ``/v1``, under which a loopback provider serves the API of ``provider``."""
     if provider.api == "openai":
         return "/v1"
     found = _VERSION.search(provider.base_url)
     return found[1] if found else ""
 
 
-def make_stand_in_addresses(
-    providers: Iterable[Provider], url: Callable[[Provider], str]
+def make_replacement_addresses(
+    providers: Iterable[Provider], find_base_url: Callable[[Provider], str]
 ) -> dict[str, AddressSource]:
-    """Make the argument ``live`` of `Patchbay`, which sends the requests of ``providers`` to other addresses.
+    """Make the argument ``live`` of `Patchbay` that redirects the requests of ``providers``.
 
     Args:
-        providers: The providers to replace.
-        url: Returns the base URL to use instead of a provider's own.
+        providers: The providers to redirect.
+        find_base_url: Returns the base URL to use instead of the provider's own.
 
     Returns:
         The address for each provider's name.
     """
-    return {one.name: _Stands(url(one)) for one in providers}
+    return {provider.name: _Stands(find_base_url(provider)) for provider in providers}
 
 
 def _own(
@@ -168,6 +168,8 @@ def _own(
 ) -> tuple[Table, dict[str, AddressSource]]:
     """The table at ``path`` with a key for each of its accounts, and the stand-ins' addresses."""
     providers = Table(path, environ={}).snapshot.providers.values()
-    keys = {name: fake_operator_key(name) for one in providers for name in one.api_key_envs}
+    keys = {name: fake_operator_key(name) for provider in providers for name in provider.api_key_envs}
     made = Table(path, environ=keys if environ is None else environ)
-    return made, make_stand_in_addresses(providers, lambda one: f"{provider.origin}{find_stand_in_path(one)}")
+    return made, make_replacement_addresses(
+        providers, lambda item: f"{provider.origin}{find_loopback_path(item)}"
+    )

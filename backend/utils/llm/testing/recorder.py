@@ -30,12 +30,12 @@ _SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True)
-class Upstream:
+class UpstreamProvider:
     """A real provider that requests are forwarded to.
 
     Attributes:
         base_url: The provider's base URL.
-        stand_in: The path at the recorder that takes the place of the base URL.
+        stand_in: The path, such as ``/v1``, that follows the provider's name in URLs at the recorder.
     """
 
     base_url: str
@@ -51,20 +51,20 @@ class Recorder(LoopbackProvider):
         upstreams: The real providers, by name.
     """
 
-    def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
+    def __init__(self, upstreams: Mapping[str, UpstreamProvider]) -> None:
         super().__init__()
         self._upstreams = dict(upstreams)
         self._exchanges: dict[int, RecordedExchange] = {}
 
-    def recording_url(self, name: str) -> str:
-        """Return the base URL for clients of the provider ``name``, through which their requests are recorded."""
-        return f"{self.origin}/{quote(name, safe='')}{self._upstreams[name].stand_in}"
+    def recording_url(self, provider_name: str) -> str:
+        """Return the base URL through which a client's requests to the provider ``provider_name`` are recorded."""
+        return f"{self.origin}/{quote(provider_name, safe='')}{self._upstreams[provider_name].stand_in}"
 
     @property
     def exchanges(self) -> tuple[RecordedExchange, ...]:
         """The requests and responses recorded so far, in order of the requests."""
         with self._changed:
-            return tuple(one for _, one in sorted(self._exchanges.items()))
+            return tuple(exchange for _, exchange in sorted(self._exchanges.items()))
 
     @override
     def replay_or_forward(self, request: RecordedRequest, number: int) -> Reply | None:
@@ -81,7 +81,7 @@ class Recorder(LoopbackProvider):
         return Raw(status, body, content_type, headers)
 
 
-def _asked(upstream: Upstream, path: str, request: RecordedRequest) -> RecordedResponse:
+def _asked(upstream: UpstreamProvider, path: str, request: RecordedRequest) -> RecordedResponse:
     """Send ``request`` to the real provider, and return the answer."""
     base = urlsplit(upstream.base_url.rstrip("/"))
     target = base.path + path.removeprefix(upstream.stand_in) + (f"?{request.query}" if request.query else "")

@@ -10,8 +10,8 @@ from ..clients import Patchbay, use
 from ..model_config import Table
 from .exchanges import Recording, Replay
 from .loopback import LoopbackProvider
-from .patchbays import fake_operator_key, find_stand_in_path, loopback_patchbay, make_stand_in_addresses
-from .recorder import Recorder, Upstream
+from .patchbays import fake_operator_key, find_loopback_path, loopback_patchbay, make_replacement_addresses
+from .recorder import Recorder, UpstreamProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,14 +38,19 @@ def record(
     real = Table(Path(table), environ=environ)
     providers = real.snapshot.providers
     if real.snapshot.demo_active:
-        names = ", ".join(name for one in providers.values() for name in one.api_key_envs)
+        names = ", ".join(name for provider in providers.values() for name in provider.api_key_envs)
         raise ValueError(f"There is nobody to record: set one of {names}.")
     with Recorder(
-        {name: Upstream(one.base_url, find_stand_in_path(one)) for name, one in providers.items()}
+        {
+            name: UpstreamProvider(provider.base_url, find_loopback_path(provider))
+            for name, provider in providers.items()
+        }
     ) as recorder:
         patchbay = Patchbay(
             real,
-            live=make_stand_in_addresses(providers.values(), lambda one: recorder.recording_url(one.name)),
+            live=make_replacement_addresses(
+                providers.values(), lambda provider: recorder.recording_url(provider.name)
+            ),
         )
         try:
             with use(patchbay):
@@ -53,8 +58,8 @@ def record(
         finally:
             patchbay.close()
             house = real.snapshot.house_keys
-            accounts = [account for one in providers.values() for account in one.accounts]
-            keys = tuple(dict.fromkeys(one.api_key_env for one in accounts if one.slot in house))
+            accounts = [account for provider in providers.values() for account in provider.accounts]
+            keys = tuple(dict.fromkeys(account.api_key_env for account in accounts if account.slot in house))
             Recording(recorder.exchanges, real.snapshot.profile, keys).write(Path(path))
 
 

@@ -92,8 +92,8 @@ class Refusal:
 
     Attributes:
         text: The model's refusal; only sent by OpenAI's API, because Gemini's has no text for it.
-        by: ``"model"``: OpenAI's ``message.refusal``, Gemini's ``finishReason: SAFETY``. ``"filter"``:
-            OpenAI's ``finish_reason: content_filter`` without content, Gemini's
+        by: ``"model"`` for OpenAI's ``message.refusal`` or Gemini's ``finishReason: SAFETY``; ``"filter"`` for
+            OpenAI's ``finish_reason: content_filter`` without content or Gemini's
             ``promptFeedback.blockReason``.
         chunks: The number of pieces of the text in a stream.
     """
@@ -122,10 +122,10 @@ class Status:
 
     Attributes:
         code: The HTTP status.
-        error_code: OpenAI's ``error.code``. Gemini has no such field: ``insufficient_quota`` becomes a quota
-            per day, ``context_length_exceeded`` Gemini's message, and a name in capitals the ``reason`` of
-            an ``ErrorInfo``.
-        message: The error's message; None for the real provider's.
+        error_code: OpenAI's ``error.code``. Gemini has no such field: it reports ``insufficient_quota`` as a
+            daily quota, ``context_length_exceeded`` by its message, and a name in capitals as the ``reason``
+            of an ``ErrorInfo``.
+        message: The error's message; None for the real provider's message.
         retry_after: Seconds, or an HTTP date as text. OpenAI sends the header ``Retry-After``; Gemini sends
             seconds as ``RetryInfo`` in the body, and only a date as a header.
         headers: Further response headers.
@@ -169,7 +169,7 @@ class StreamError:
 
 @dataclass(frozen=True, slots=True)
 class SlowFirstByte:
-    """Send nothing for ``seconds``, not even a status line, and then the reply ``then``."""
+    """Send nothing, not even a status line, for ``seconds``, and then send the reply ``then``."""
 
     seconds: float
     then: Reply
@@ -187,8 +187,7 @@ class Trickle:
 class KeepAlive:
     """Send ``count`` keep-alives, with a pause of ``gap_seconds`` after each, and then the reply ``then``.
 
-    In a stream the keep-alives are SSE comments (``: PROCESSING``); otherwise white space, which JSON
-    allows.
+    In a stream a keep-alive is an SSE comment (``: PROCESSING``); before a JSON body it is a space.
     """
 
     gap_seconds: float
@@ -210,7 +209,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class CleanEnd:
-    """End the answer after ``after_chunks`` words of ``text``, without a finish reason, but properly by HTTP."""
+    """Send ``after_chunks`` words of ``text`` without a finish reason, in a response that is complete by HTTP."""
 
     after_chunks: int
     text: str

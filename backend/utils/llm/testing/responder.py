@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from .hints import PromptHints, find_quotations
 from .replies import Text, ToolCalls
 from .values import make_value_for_schema
-from .wire import estimate_tokens, tokens_to_characters
+from .wire import estimate_tokens, max_characters_for_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .wire import DeclaredTool, Prompt
+    from .wire import DeclaredTool, ParsedRequest
 
 _EXCERPT = 60
 _FITS = 2
@@ -33,10 +33,10 @@ _COMMON = frozenset(
 )
 
 
-def make_default_reply(prompt: Prompt) -> Text | ToolCalls:
-    """Make the default reply to a request without a scripted reply. Equal prompts get equal replies.
+def make_default_reply(prompt: ParsedRequest) -> Text | ToolCalls:
+    """Make the reply to a request for which no reply was set. Equal requests get equal replies.
 
-    A tool call if a tool is forced or fits the question; JSON that fits the schema if there is one; else a
+    It is a tool call if a tool is forced or fits the question, else JSON if the request has a schema, else a
     short text that repeats the question.
     """
     tool = _tool_to_call(prompt)
@@ -49,7 +49,7 @@ def make_default_reply(prompt: Prompt) -> Text | ToolCalls:
     return _limited(_stopped(_small_talk(prompt), prompt.stop), prompt)
 
 
-def _tool_to_call(prompt: Prompt) -> DeclaredTool | None:
+def _tool_to_call(prompt: ParsedRequest) -> DeclaredTool | None:
     """The best fitting of the forced tools; else of all, unless a tool has just answered or none fits."""
     question = _question(prompt)
     if prompt.forced:
@@ -61,7 +61,7 @@ def _tool_to_call(prompt: Prompt) -> DeclaredTool | None:
     return best if best is not None and _fit(best, question) >= _FITS else None
 
 
-def _question(prompt: Prompt) -> str:
+def _question(prompt: ParsedRequest) -> str:
     """The user's last message."""
     return next((turn.text for turn in reversed(prompt.turns) if turn.role == "user"), "")
 
@@ -88,7 +88,7 @@ def _words(text: str) -> set[str]:
 def _arguments(tool: DeclaredTool, question: str) -> dict[str, Any]:
     rest = re.sub(re.escape(tool.name), " ", question)
     arguments = make_value_for_schema(
-        {"type": "object", **tool.parameters}, hints=PromptHints(rest), optional=False
+        {"type": "object", **tool.parameters}, hints=PromptHints(rest), include_optional=False
     )
     return dict(arguments) if isinstance(arguments, dict) else {}
 
@@ -100,7 +100,7 @@ def _some_object(question: str) -> dict[str, str]:
     }
 
 
-def _small_talk(prompt: Prompt) -> str:
+def _small_talk(prompt: ParsedRequest) -> str:
     """A sentence that repeats the question, or the tools' results if those came last."""
     results = list(takewhile(lambda turn: turn.role == "tool", reversed(prompt.turns)))
     if results:
@@ -118,8 +118,8 @@ def _stopped(text: str, stop: tuple[str, ...]) -> str:
     return text[: min((end for end in ends if end >= 0), default=len(text))]
 
 
-def _limited(text: str, prompt: Prompt) -> Text:
+def _limited(text: str, prompt: ParsedRequest) -> Text:
     """The text, cut at the request's token limit."""
     if prompt.max_tokens is None or estimate_tokens(text) <= prompt.max_tokens:
         return Text(text)
-    return Text(text[: tokens_to_characters(prompt.max_tokens)], finish="length")
+    return Text(text[: max_characters_for_tokens(prompt.max_tokens)], finish="length")

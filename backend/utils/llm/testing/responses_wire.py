@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from .openai_wire import CREATED, FakeOpenAIApi, find_forced_tools, make_logprobs
-from .wire import DeclaredTool, Prompt, PromptTurn, split_evenly
+from .wire import DeclaredTool, ParsedRequest, PromptTurn, split_evenly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,17 +31,17 @@ _LOGPROBS = "message.output_text.logprobs"
 
 
 class FakeResponsesApi(FakeOpenAIApi):
-    """Serves OpenAI's Responses API, ``POST /v1/responses``.
+    """Imitates OpenAI's Responses API, ``POST /v1/responses``.
 
     Its recorded requests have the ``wire`` ``openai``, like Chat Completions; only the path differs.
     """
 
     @override
-    def read_request(self, body: Mapping[str, Any]) -> Prompt:
+    def parse_request(self, body: Mapping[str, Any]) -> ParsedRequest:
         choice = body.get("tool_choice") or "auto"
         tools = tuple(map(_tool, body.get("tools") or ())) if choice != "none" else ()
         asked = (body.get("text") or {}).get("format") or {}
-        return Prompt(
+        return ParsedRequest(
             turns=tuple(_turns(body)),
             tools=tools,
             forced=find_forced_tools(choice, tools),
@@ -53,16 +53,16 @@ class FakeResponsesApi(FakeOpenAIApi):
         )
 
     @override
-    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_body`.
+    def make_response_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the body of an answer that is not streamed. See `FakeProviderApi.make_response_body`.
 
-        As at OpenAI, it repeats some of the request's settings.
+        Like OpenAI's, it repeats some of the request's settings.
         """
         return _response(answer, body, output=_output(answer))
 
     @override
-    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_events`.
+    def make_stream_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of each event of a streamed answer. See `FakeProviderApi.make_stream_events`.
 
         Every event has a number; the last event repeats the whole answer.
         """

@@ -19,14 +19,14 @@ from urllib.parse import unquote, urlsplit
 from typing_extensions import override
 
 from .anthropic_wire import FakeAnthropicApi
-from .delivery import ClientConnection, ClientDisconnectedError, ServerClosingError, deliver
+from .delivery import ClientConnection, ClientDisconnectedError, ServerClosingError, send_timed_response
 from .embedding_wires import FakeGeminiEmbeddingsApi, FakeOpenAIEmbeddingsApi
 from .gemini_wire import FakeGeminiApi
 from .openai_wire import FakeOpenAIApi
 from .recording import Headers, RecordedRequest
 from .replies import Status
 from .responses_wire import FakeResponsesApi
-from .strict_schemas import find_schema_error
+from .strict_schemas import find_request_schema_error
 from .transmission import ReplyContext, TimedResponse, compose_response
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _GEMINI_PATH = re.compile(
 
 
 class ReplySource(Protocol):
-    """Decides what the `Server` replies to each request. Its methods are called from many threads.
+    """Decides what the `LoopbackServer` replies to each request. Its methods are called from many threads.
 
     Attributes:
         served_suffix: The suffix that answers add to the requested model's name.
@@ -68,12 +68,12 @@ class ReplySource(Protocol):
         """Record a request on arrival, and return its number, counted from 1."""
         ...
 
-    def find_key_error(self, request: RecordedRequest, wire: FakeProviderApi) -> Status | None:
+    def find_api_key_error(self, request: RecordedRequest, wire: FakeProviderApi) -> Status | None:
         """Return the error reply if the request's API key is not accepted; None if it is."""
         ...
 
     def replay_or_forward(self, request: RecordedRequest, number: int) -> Reply | None:
-        """Return a recorded answer, or the real provider's; None to check the request and use `next_reply`."""
+        """Return a recorded answer, or the real provider's; None if the server shall use `next_reply`."""
         ...
 
     def next_reply(self, exchange: ReplyContext) -> Reply:
@@ -192,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         number = server.provider.record_request(request)
         transmission = _answer(server.provider, target, request, number=number, readable=body is not None)
         try:
-            reusable = deliver(transmission, ClientConnection(self.connection, server.closing))
+            reusable = send_timed_response(transmission, ClientConnection(self.connection, server.closing))
         except ClientDisconnectedError:
             server.provider.record_disconnect(number)
             reusable = False
@@ -251,7 +251,7 @@ def _answer(
         number=number,
         model=request.model,
         served_model=f"{request.model}{provider.served_suffix}",
-        prompt=target.wire.read_request(request.body),
+        prompt=target.wire.parse_request(request.body),
         body=request.body,
         stream=request.stream,
     )
@@ -268,8 +268,8 @@ def _refusal(provider: ReplySource, target: _Target, request: RecordedRequest) -
     """The error for a request with a wrong path, key or schema; None if all are accepted."""
     if target.kind == "unknown":
         return Status(404, message=f"Invalid URL ({request.method} {request.path})")
-    if (rejection := provider.find_key_error(request, target.wire)) is not None:
+    if (rejection := provider.find_api_key_error(request, target.wire)) is not None:
         return rejection
-    if (fault := find_schema_error(request.body)) is not None:
+    if (fault := find_request_schema_error(request.body)) is not None:
         return Status(400, message=fault)
     return None

@@ -77,7 +77,7 @@ _TYPES: Final = frozenset({"array", "boolean", "integer", "null", "number", "obj
 _LOOKS_AROUND: Final = re.compile(r"\(\?[=!<]")
 
 
-def find_schema_error(body: Mapping[str, Any]) -> str | None:
+def find_request_schema_error(body: Mapping[str, Any]) -> str | None:
     """Check the schemas that a request asks the vendor to enforce.
 
     Args:

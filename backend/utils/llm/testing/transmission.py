@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .replies import Answer, Reply
-    from .wire import FakeProviderApi, Prompt
+    from .wire import FakeProviderApi, ParsedRequest
 
 Framing: TypeAlias = Literal["length", "chunked"]
 Ending: TypeAlias = Literal["clean", "cut", "never", "reset"]
@@ -46,7 +46,7 @@ _PAGE = "<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyContext:
-    """A request to the loopback provider, and what else is needed to turn a reply into a response.
+    """A request to the loopback provider, with the data that turns a reply into an HTTP response.
 
     Attributes:
         wire: The provider API that the request's path belongs to.
@@ -62,7 +62,7 @@ class ReplyContext:
     number: int
     model: str
     served_model: str
-    prompt: Prompt
+    prompt: ParsedRequest
     body: Mapping[str, Any]
     stream: bool
 
@@ -166,7 +166,7 @@ def _events(body: str) -> tuple[str, ...]:
 
 
 def _error(status: Status, wire: FakeProviderApi) -> TimedResponse:
-    body, headers = wire.make_error(status)
+    body, headers = wire.make_error_body_and_headers(status)
     return TimedResponse(
         status=status.code, headers=tuple(headers.items()), pieces=(json.dumps(body).encode(),)
     )
@@ -200,9 +200,12 @@ def _stream_error(reply: StreamError, exchange: ReplyContext) -> TimedResponse:
 def _transmit(utterance: PlannedAnswer, exchange: ReplyContext) -> TimedResponse:
     if exchange.stream:
         return _stream(
-            tuple(_event(data, exchange.wire) for data in exchange.wire.make_events(utterance, exchange.body))
+            tuple(
+                _event(data, exchange.wire)
+                for data in exchange.wire.make_stream_events(utterance, exchange.body)
+            )
         )
-    body = json.dumps(exchange.wire.make_body(utterance, exchange.body), ensure_ascii=False).encode()
+    body = json.dumps(exchange.wire.make_response_body(utterance, exchange.body), ensure_ascii=False).encode()
     return TimedResponse(pieces=_sliced(body, _BODY_SLICES))
 
 
@@ -240,7 +243,7 @@ def _utter(answer: Answer, exchange: ReplyContext) -> PlannedAnswer:
             assert_never(answer)
 
 
-def _formed(value: object, usage: Usage | None, prompt: Prompt) -> Text | ToolCalls:
+def _formed(value: object, usage: Usage | None, prompt: ParsedRequest) -> Text | ToolCalls:
     if prompt.forced and isinstance(value, dict):
         return ToolCalls(((prompt.forced[0], value),), usage=usage)
     return Text(json.dumps(value, ensure_ascii=False), usage=usage)
@@ -259,7 +262,7 @@ def _silent(exchange: ReplyContext, usage: Usage | None, text: str) -> PlannedAn
     )
 
 
-def _estimate(prompt: Prompt, text: str) -> Usage:
+def _estimate(prompt: ParsedRequest, text: str) -> Usage:
     asked = "".join(turn.text for turn in prompt.turns) + "".join(
         f"{tool.name}{tool.description}{json.dumps(tool.parameters)}" for tool in prompt.tools
     )

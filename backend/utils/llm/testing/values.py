@@ -36,17 +36,17 @@ _FORMATS = {
 
 
 def make_value_for_schema(
-    schema: Schema, *, hints: PromptHints | None = None, optional: bool = True
+    schema: Schema, *, hints: PromptHints | None = None, include_optional: bool = True
 ) -> object:
     """Make a JSON value that fits a JSON schema. Equal arguments give equal values.
 
     Args:
         schema: The JSON schema, including its ``$defs``.
         hints: Values from the prompt to use where they fit; None for none.
-        optional: Whether to include properties that are not required.
+        include_optional: Whether to include properties that are not required.
     """
     root = schema if not isinstance(schema, bool) else {}
-    return _Draft(root, hints or PromptHints(), optional=optional).value(schema, _Place())
+    return _Draft(root, hints or PromptHints(), optional=include_optional).value(schema, _Place())
 
 
 @dataclass(frozen=True, slots=True)

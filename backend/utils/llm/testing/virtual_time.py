@@ -54,6 +54,6 @@ class VirtualTime(ForkSafe):
             self._passed += seconds
 
     async def asleep(self, seconds: float) -> None:
-        """Advance the virtual clocks by ``seconds``, and let other asyncio tasks run once; `sleep` for asyncio."""
+        """The asyncio version of `sleep`: advance the virtual clocks, and let other tasks run once."""
         self.sleep(seconds)
         await asyncio.sleep(0)

@@ -1,8 +1,8 @@
 """The form of requests and answers that all provider APIs share, and the interface of an imitated API.
 
-An API parses a request's body into a ``Prompt`` (``read_request``), and turns a ``PlannedAnswer`` into a
-response's body (``make_body``) or into the events of a stream (``make_events``). Both directions are
-pure functions.
+An API parses a request's body into a ``ParsedRequest`` (``parse_request``), and turns a ``PlannedAnswer``
+into a response's body (``make_response_body``) or into the events of a stream (``make_stream_events``).
+Both directions are pure functions.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DeclaredTool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
+class ParsedRequest:
     """A parsed request, in the same form for every provider's API.
 
     Attributes:
@@ -98,7 +98,7 @@ class PlannedAnswer:
         beside: The finish reason of an empty second choice; None for no second choice.
         candidates: 0 for an answer without any choice, otherwise 1.
         blocked: Whether a filter blocked the prompt.
-        logprobs: See `Prompt.logprobs`.
+        logprobs: See `ParsedRequest.logprobs`.
     """
 
     number: int
@@ -120,7 +120,7 @@ class PlannedAnswer:
 
 
 class FakeProviderApi(Protocol):
-    """One provider's HTTP API, as the loopback provider imitates it. Pure functions, without I/O."""
+    """One provider's HTTP API, imitated for the loopback provider by pure functions, without I/O."""
 
     @property
     def name(self) -> WireName:
@@ -132,11 +132,11 @@ class FakeProviderApi(Protocol):
         """Whether each server-sent event has an ``event:`` line with the ``type`` of its data."""
         ...
 
-    def read_request(self, body: Mapping[str, Any]) -> Prompt:
+    def parse_request(self, body: Mapping[str, Any]) -> ParsedRequest:
         """Parse the body of a request. Unknown fields are ignored."""
         ...
 
-    def make_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
+    def make_response_body(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make the body of an answer that is not streamed.
 
         Args:
@@ -145,7 +145,7 @@ class FakeProviderApi(Protocol):
         """
         ...
 
-    def make_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
+    def make_stream_events(self, answer: PlannedAnswer, body: Mapping[str, Any]) -> Iterator[str]:
         """Yield the data of each server-sent event of a streamed answer.
 
         Args:
@@ -154,11 +154,11 @@ class FakeProviderApi(Protocol):
         """
         ...
 
-    def make_error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+    def make_error_body_and_headers(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
         """Make the body and the headers of an error response, as the real provider would send it."""
         ...
 
-    def make_key_error(self, key: str | None) -> Status:
+    def make_api_key_error(self, key: str | None) -> Status:
         """Make the real provider's error reply to a request with an unknown ``key``, or without a key (None)."""
         ...
 
@@ -172,7 +172,7 @@ def estimate_tokens(text: str) -> int:
     return max(1, math.ceil(len(text) / _CHARACTERS_PER_TOKEN))
 
 
-def tokens_to_characters(tokens: int) -> int:
+def max_characters_for_tokens(tokens: int) -> int:
     """Return the maximum number of characters that `estimate_tokens` counts as ``tokens``."""
     return tokens * _CHARACTERS_PER_TOKEN
 

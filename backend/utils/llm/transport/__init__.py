@@ -6,7 +6,7 @@ from .request import Request
 from .response import LONG_BODY, AsyncResponse, Response
 from .signing import SigningTransport
 from .ticket import TICKET_HEADER, Credential, Ticket, TicketRegistry
-from .trust import HOUSE, STRANGER, AnswerTooLargeError, Trust, require_at_most
+from .trust import HOUSE, STRANGER, AnswerTooLargeError, ServerTrust, check_answer_limit
 
 __all__ = [
     "ERROR_STATUS",
@@ -22,9 +22,9 @@ __all__ = [
     "ProviderAddress",
     "Request",
     "Response",
+    "ServerTrust",
     "SigningTransport",
     "Ticket",
     "TicketRegistry",
-    "Trust",
-    "require_at_most",
+    "check_answer_limit",
 ]

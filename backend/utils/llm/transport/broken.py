@@ -22,11 +22,11 @@ TOO_LATE = "The attempt's time is up."
 
 
 def to_httpx_error(error: Exception) -> BaseException:
-    """Return the httpx2 exception to raise instead of ``error``. Its text cannot quote the key.
+    """Return the httpx2 exception to raise instead of ``error``, with a text that cannot quote the key.
 
-    An exception that the application raised into the call, such as a timeout of its own, is returned
-    unchanged. Raise the result outside of the ``except`` block: inside, its ``__context__`` would be
-    ``error``, whose frames hold the headers.
+    An exception that the application raised into the call, such as its own timeout, is returned unchanged.
+    Raise the result after the ``except`` block: within it, its ``__context__`` would be ``error``, whose
+    frames hold the headers.
     """
     if (interruption := find_interruption(error)) is not None:
         return interruption

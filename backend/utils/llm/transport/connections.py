@@ -1,17 +1,14 @@
 """Connection pools: one for all threads, one for each event loop.
 
-The pool of an event loop is aiohttp's: httpx2's takes three times the time for a request, ten times with
-256 in flight.
+An event loop's pool is aiohttp's, because httpx2's takes three to ten times as long for a request.
 
 Users' own endpoints have separate pools, one for each network policy. A connection there carries one
-request, so that each host is looked up and checked again, and ten thousand users leave no more sockets
-open than one.
+request, so that each host is looked up and checked again, and idle sockets do not pile up.
 
-No wait outlasts its attempt. An HTTP client's own timeout applies to each wait separately, so that an
-answer that trickles in could last for ever. On an event loop the wait is cancelled; in a thread the
-socket's timeout is set before each read and write. A connection outlives a request, but httpcore2 passes
-a request's timeouts unchanged to the connection's stream. So the request's ticket is passed instead of a
-timeout: its deadline moves while the answer arrives.
+No wait exceeds the attempt's deadline. The timeouts of HTTP clients apply to each wait separately, so
+that an answer could trickle in for ever. On an event loop the wait is cancelled. In a thread, the
+request's ticket is passed to httpcore2 as its timeout: before each read and write, the connection's
+stream sets the socket's timeout by the ticket's deadline, which moves while the answer arrives.
 """
 
 from __future__ import annotations
@@ -32,7 +29,7 @@ from typing_extensions import override
 from ..forks import ForkSafe
 from ..interruptions import find_interruption, raise_without_context
 from .broken import BROKEN, TOO_LATE, to_httpx_error
-from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, keeps_connections
+from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopConnectionPool, keeps_connections
 from .resolver import resolve_host
 from .response import Response
 from .sockets import OpenSockets
@@ -83,14 +80,11 @@ def _left_to_connect(ticket: Ticket) -> float:
 
 
 class TicketNetworkBackend(httpcore2.NetworkBackend):
-    """A network backend of httpcore2 that takes a `Ticket` where httpcore2 passes a timeout.
-
-    No wait on its connections exceeds the ticket's deadline.
+    """A network backend of httpcore2 that takes a `Ticket` instead of a timeout. No wait exceeds its deadline.
 
     Args:
         backend: The backend that makes the connections.
-        resolve: Returns all addresses of a host and port, within the given seconds. A lookup by the socket
-            would spend the whole timeout on each address.
+        resolve: Returns all addresses of a host and port, within the given seconds.
     """
 
     def __init__(
@@ -145,7 +139,7 @@ class _BoundedStream(httpcore2.NetworkStream):
         self._sockets = sockets
         opened = stream.get_extra_info("socket")
         if isinstance(opened, socket.socket):
-            sockets.add(opened)
+            sockets.add_socket(opened)
         finalize(self, stream.close).atexit = False
 
     @override
@@ -204,9 +198,9 @@ def _pool(policy: NetworkPolicy | None, lock: threading.RLock) -> httpcore2.Conn
 
 
 def _log_no_answer(record: logging.LogRecord) -> bool:
-    """Let httpcore2 log requests of the facade, but not their answers, because it would log headers.
+    """Let httpcore2 log this package's requests without their answers, whose headers it would log.
 
-    A request is ours if this package is on the stack. The stack is read only if ``DEBUG`` is logged.
+    The stack, which shows whether this package sent the request, is read only if ``DEBUG`` is logged.
     """
     frame: FrameType | None = getattr(inspect.currentframe(), "f_back", None)
     while frame and frame.f_globals.get("__package__") != __package__:
@@ -248,9 +242,9 @@ class ConnectionPools(ForkSafe):
     def _begin(self) -> None:
         self._lock, self._lock_of_threads = threading.Lock(), threading.RLock()
         self._threads: dict[NetworkPolicy | None, httpcore2.ConnectionPool] = {}
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[NetworkPolicy | None, LoopPool]] = (
-            WeakKeyDictionary()
-        )
+        self._loops: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[NetworkPolicy | None, LoopConnectionPool]
+        ] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return sum(map(len, self._loops.values())) + len(self._threads)
@@ -282,24 +276,18 @@ class ConnectionPools(ForkSafe):
         raise failure
 
     def get_sync_pool(self, policy: NetworkPolicy | None = None) -> httpcore2.ConnectionPool:
-        """Return the pool of synchronous calls for users' own endpoints under ``policy``.
-
-        A policy of None is for the operator's providers.
-        """
+        """Return the synchronous pool for user endpoints under ``policy``; for None, for the operator's providers."""
         with self._lock:
             if policy not in self._threads:
                 self._threads[policy] = _pool(policy, self._lock_of_threads)
             return self._threads[policy]
 
-    async def get_loop_pool(self, policy: NetworkPolicy | None = None) -> LoopPool:
-        """Return the running event loop's pool for users' own endpoints under ``policy``.
-
-        A policy of None is for the operator's providers.
-        """
+    async def get_loop_pool(self, policy: NetworkPolicy | None = None) -> LoopConnectionPool:
+        """Return the event loop's pool for user endpoints under ``policy``; for None, for the operator's providers."""
         loop = asyncio.get_running_loop()
         pool = self._loops.get(loop, {}).get(policy)
         if pool is None:
-            pool = LoopPool(_tls(), policy)
+            pool = LoopConnectionPool(_tls(), policy)
             with self._lock:
                 for ended in [other for other in self._loops if other.is_closed()]:
                     del self._loops[ended]
@@ -308,20 +296,17 @@ class ConnectionPools(ForkSafe):
         return pool
 
     def replace_sync_pool(self, policy: NetworkPolicy | None) -> None:
-        """Replace the pool of synchronous calls for ``policy`` by a new one. Requests in flight continue.
+        """Replace the synchronous calls' pool for ``policy`` by a new one. Requests in flight continue.
 
-        Called after an exception from outside, such as ``KeyboardInterrupt``, has interrupted a call: it may
-        have left the pool with a request that nobody waits for, or a connection in the middle of an answer.
+        Called after an interruption such as ``KeyboardInterrupt``, which may have left a connection of the pool
+        in the middle of an answer.
         """
         with self._lock:
             pool = self._threads.pop(policy, None)
         del pool  # outside the lock
 
     def close(self) -> None:
-        """Drop the pools of synchronous calls. Each connection is closed as soon as no request uses it.
-
-        To close them at once would break requests in flight, and leak connections that are being opened.
-        """
+        """Drop the pools of synchronous calls. Each connection is closed as soon as no request uses it."""
         with self._lock:
             pools, self._threads = self._threads, {}
         del pools  # outside the lock

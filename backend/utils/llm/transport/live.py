@@ -21,32 +21,32 @@ class ProviderAddress(Protocol):
 
     @property
     def base_url(self) -> str:
-        """The provider's base URL, as for a client."""
+        """The base URL of the provider's API."""
         ...
 
     @property
     def key(self) -> str | None:
-        """The key that the provider requires; None if it gets the attempt's own key, as in tests."""
+        """The key that the provider requires; None to send the attempt's own key, as in tests."""
         ...
 
 
 class AddressSource(Protocol):
-    """Finds the address of one provider that is known only while it runs, such as an embedded model."""
+    """Knows the address of one provider whose address changes at each start, such as an embedded model."""
 
-    def current(self) -> ProviderAddress | None:
-        """Return the provider's address, without blocking; None if the provider is not running."""
+    def current_address(self) -> ProviderAddress | None:
+        """Return the provider's address at once; None if the provider is not running."""
         ...
 
     def address(self, timeout: float) -> ProviderAddress:
-        """Return the provider's address, after waiting up to ``timeout`` seconds for the provider to start.
+        """Return the provider's address; wait up to ``timeout`` seconds for the provider to start.
 
-        Raises an exception whose text tells the user what to do if the provider is not running by then.
+        If it is not running by then, raises an exception whose text tells the user what to do.
         """
         ...
 
 
-class AddressSources:
-    """Finds the address for a request to a provider whose address is known only while it runs.
+class ProviderAddressFinder:
+    """Finds the addresses of providers that are known only while they run.
 
     Args:
         sources: The address source of each such provider, by the provider's name in the table.
@@ -60,7 +60,7 @@ class AddressSources:
         self._sources = dict(sources)
 
     def find_address(self, ticket: Ticket) -> ProviderAddress:
-        """Return the address of the ticket's provider; blocks while the provider starts.
+        """Return the address of the ticket's provider; block while the provider starts.
 
         Raises:
             ProviderDownError: The provider is not running, or did not start in time.
@@ -76,12 +76,12 @@ class AddressSources:
             ) from None
         try:
             left = max(0.0, ticket.due - ticket.clock())
-            return source.current() or source.address(min(START_SECONDS, left))
+            return source.current_address() or source.address(min(START_SECONDS, left))
         except Exception as error:
             raise ticket.refuse_request(ProviderDownError(str(error))) from error
 
     async def afind_address(self, ticket: Ticket) -> ProviderAddress:
         """Asynchronous version of `find_address`."""
         source = self._sources.get(ticket.provider.name)
-        address = source.current() if source is not None else None
+        address = source.current_address() if source is not None else None
         return await asyncio.to_thread(self.find_address, ticket) if address is None else address

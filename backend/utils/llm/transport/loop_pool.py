@@ -17,7 +17,7 @@ import aiohttp
 from typing_extensions import override
 from yarl import URL
 
-from ..caller import context_without_caller
+from ..caller import copy_context_without_caller
 from .broken import BROKEN, to_httpx_error
 from .patience import TicketDeadline, UnblockedLoopTimeout
 from .resolver import AddressResolver
@@ -44,7 +44,7 @@ DEAD_PEER_SECONDS = 120
 def keeps_connections(policy: NetworkPolicy | None) -> bool:
     """Whether connections under ``policy`` are kept open for further requests.
 
-    Connections to the operator's providers (policy None) are kept; those to users' own endpoints are not.
+    True for the operator's providers (``policy`` is None), False for users' own endpoints.
     """
     return (HOUSE if policy is None else STRANGER).keeps_connections
 
@@ -55,7 +55,7 @@ _NO_CLOCK = aiohttp.ClientTimeout()
 
 
 class TicketTimeout(aiohttp.ClientTimeout):
-    """An aiohttp ``ClientTimeout`` that carries the request's ticket to the connector."""
+    """An aiohttp ``ClientTimeout`` that carries the request's ticket to aiohttp's connector."""
 
     ticket: Ticket
 
@@ -82,8 +82,8 @@ class _Connector(aiohttp.TCPConnector):
             return await super()._wrap_create_connection(*args, timeout=_NO_CLOCK, **given)
 
 
-class LoopPool:
-    """A connection pool of aiohttp for one event loop, in which it must be made.
+class LoopConnectionPool:
+    """A connection pool of aiohttp for the event loop that is running when the pool is made.
 
     Args:
         tls: The TLS context.
@@ -91,7 +91,7 @@ class LoopPool:
 
     Attributes:
         lifetime: An asynchronous generator to start in the loop. The pool is closed when it ends.
-        in_flight: The ticket numbers of requests whose answers were not yet read to the end.
+        in_flight: The ticket numbers of requests whose answers were not read to the end yet.
     """
 
     def __init__(self, tls: ssl.SSLContext, policy: NetworkPolicy | None) -> None:
@@ -123,7 +123,7 @@ class LoopPool:
         self.lifetime = _until_closed(self.session, self._sockets)
 
     async def send(self, request: Request, ticket: Ticket) -> AsyncResponse:
-        """Send ``request``, which already has its key, and await the headers of the response.
+        """Send ``request``, which already has its key, and return the response once its headers have arrived.
 
         Raises:
             ForbiddenAddressError: The address of a user's own endpoint is not permitted.
@@ -148,28 +148,28 @@ class LoopPool:
         except asyncio.CancelledError as error:
             failure = asyncio.CancelledError(*error.args)
         else:
-            finish = partial(self.record_finished, response, ticket.number)
+            finish = partial(self.release_connection, response, ticket.number)
             return AsyncResponse(ticket, response.status, response.headers, response.content, finish)
         finally:
             if response is None:
-                self.record_failed(ticket.number)
+                self.record_failed_request(ticket.number)
         raise failure
 
-    def record_finished(self, response: aiohttp.ClientResponse, number: str) -> None:
-        """Release the connection of the request ``number``, whose answer was read to the end or dropped."""
+    def release_connection(self, response: aiohttp.ClientResponse, ticket_number: str) -> None:
+        """Release the connection of a request whose answer was read to the end or dropped."""
         response.close()
-        self.in_flight.discard(number)
+        self.in_flight.discard(ticket_number)
         if self._is_left:
             self._close_if_idle()
 
-    def record_failed(self, number: str) -> None:
-        """Record that the request with the ticket ``number`` failed without an answer."""
-        self.in_flight.discard(number)
+    def record_failed_request(self, ticket_number: str) -> None:
+        """Record that the request with this ticket number failed without an answer."""
+        self.in_flight.discard(ticket_number)
         if self._is_left:
             self._close_if_idle()
 
     async def close_when_idle(self) -> None:
-        """Close the pool now, or as soon as its last request in flight has ended."""
+        """Close the pool: at once if no request is in flight, else when the last one ends."""
         self._is_left = True
         if (closing := self._close_if_idle()) is not None:
             await closing
@@ -178,7 +178,7 @@ class LoopPool:
         """Close the pool, unless a request is in flight. Called in the pool's loop."""
         if self._closing is None and not (self.in_flight or self._loop.is_closed()):
             close = self.lifetime.aclose()
-            self._closing = self._loop.create_task(close, context=context_without_caller())
+            self._closing = self._loop.create_task(close, context=copy_context_without_caller())
         return self._closing
 
     def _socket(self, address: Any) -> socket.socket:
@@ -187,7 +187,7 @@ class LoopPool:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_SECONDS * 1000)
-        self._sockets.add(opened)
+        self._sockets.add_socket(opened)
         return opened
 
 

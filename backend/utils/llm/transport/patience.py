@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..caller import context_without_caller
+from ..caller import copy_context_without_caller
 from .ticket import LOOK_SECONDS
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ TURNS = 10
 
 
 class TicketDeadline:
-    """An async context manager that raises ``TimeoutError`` when the ``ticket``'s current deadline has passed.
+    """An async context manager that raises ``TimeoutError`` when the deadline of ``ticket`` has passed.
 
-    If the event loop itself was late, data that has arrived meanwhile is still taken for a moment.
+    If it passed while the event loop was blocked, data that has arrived meanwhile can still be read.
     """
 
     def __init__(self, ticket: Ticket) -> None:
@@ -39,7 +39,7 @@ class TicketDeadline:
         await self._timeout.__aenter__()
         self._loop = asyncio.get_running_loop()
         seconds = self._ticket.due - self._ticket.clock()
-        self._timer = self._loop.call_later(seconds, self._look, context=context_without_caller())
+        self._timer = self._loop.call_later(seconds, self._look, context=copy_context_without_caller())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -55,8 +55,7 @@ class TicketDeadline:
 class UnblockedLoopTimeout:
     """Async context manager: raises ``TimeoutError`` after ``seconds`` in which the loop was not blocked.
 
-    With None there is no limit. A single blocking of the loop counts for at most a tenth of ``seconds``,
-    however long it is.
+    None sets no limit. Each time that the loop is blocked counts for at most a tenth of ``seconds``.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -66,7 +65,7 @@ class UnblockedLoopTimeout:
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
-        self._loop, self._context = asyncio.get_running_loop(), context_without_caller()
+        self._loop, self._context = asyncio.get_running_loop(), copy_context_without_caller()
         self._timer: asyncio.TimerHandle | None = None
         if self._left:
             self._tick()

@@ -27,27 +27,24 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Redaction:
-    """Removes one key from texts. The repr does not show the key.
+class KeyRedaction:
+    """Removes one API key from texts. Its repr does not show the key.
 
     Attributes:
-        key: The key to remove; None or empty to remove nothing.
-        is_over: Whether the key is no longer known, because the ticket was closed. Then every text is
-            removed, as it may contain the key.
+        key: The key to remove; None or empty if there is none.
+        is_over: Whether the key is forgotten, because its ticket was closed. Then every text is removed,
+            because it may contain the key.
     """
 
     key: str | None = field(repr=False)
     is_over: bool = False
 
     def redact_body(self, body: bytes, *, is_cut: bool = False) -> bytes:
-        """Return the error body ``body`` on one line with the key removed.
+        """Return the body of an error response on one line, with the key removed.
 
-        Empty if the body may still contain the key, such as in escapes outside of JSON, or has so many values
-        that parsing it would block the event loop.
-
-        Args:
-            body: The body of an error response.
-            is_cut: Whether ``body`` was cut off, so that it may end in the middle of a key.
+        Empty if it might still contain the key, for example in escaped form outside of JSON, or if it has so
+        many values that parsing it would block the event loop. ``is_cut``: whether the body was cut off, so that
+        it may end in the middle of a key.
         """
         if self.is_over or len(body) - len(body.translate(None, b",:[{\\")) > MOST_VALUES:
             return b""
@@ -81,13 +78,13 @@ class Redaction:
         return escape_control_characters(self.redact_text(text))
 
     def redact_labels(self, value: Any, known: str = "") -> Any:
-        """Return a provider's metadata ``value`` with the key removed, each text shortened as by `foreign.label`.
+        """Return ``value``, names and other metadata of a provider, with the key removed and long texts shortened.
 
         A text that is too long to be searched for the key is replaced by its length.
 
         Args:
-            value: Names and other metadata, as parsed JSON.
-            known: A text to leave unchanged, because it is our own name for the model.
+            value: The metadata, as parsed JSON.
+            known: A text to leave unchanged: our own name for the model.
         """
         key, left = self.key, [value]
         while left:  # as a rule there is nothing to do in all of it
@@ -112,8 +109,8 @@ class Redaction:
         return foreign.sanitize_text(self.redact_text(text))
 
 
-NO_KEY = Redaction(None)
-OVER = Redaction(None, is_over=True)
+NO_KEY = KeyRedaction(None)
+OVER = KeyRedaction(None, is_over=True)
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:

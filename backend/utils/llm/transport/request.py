@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request to send. The transport removes headers that identify a sender and adds the attempt's key.
+    """An HTTP request to send. The transport adds the API key, and removes headers that identify a sender.
 
     Attributes:
         headers: The headers; their names are in lower case.

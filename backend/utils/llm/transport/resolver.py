@@ -34,20 +34,14 @@ MOST_AT_ONCE = 16
 class ForbiddenAddressError(Exception):
     """A host of a user's own endpoint has an address that is not permitted.
 
-    The text does not state the address, so that it reveals nothing about the internal network.
+    The error's text omits the address, so as not to reveal anything about the internal network.
     """
 
 
 def resolve_host(policy: NetworkPolicy | None, host: str, port: int, seconds: float) -> list[str]:
-    """Look up ``host``, and return all its addresses if ``policy`` permits all of them.
+    """Look up ``host`` in at most ``seconds``, and return its addresses if ``policy`` permits all of them.
 
-    Blocks for at most ``seconds``.
-
-    Args:
-        policy: The permitted addresses; None permits all, for the operator's providers.
-        host: A host name or an IP address.
-        port: The port.
-        seconds: The timeout, if shorter than `RESOLVE_SECONDS`.
+    ``policy`` is None for the operator's providers, for which all addresses are permitted.
 
     Raises:
         ForbiddenAddressError: ``policy`` forbids one of the addresses, or there is none.
@@ -69,7 +63,7 @@ def resolve_host(policy: NetworkPolicy | None, host: str, port: int, seconds: fl
 
 @dataclass(eq=False)
 class AddressResolver(AbstractResolver):
-    """The resolver of one aiohttp pool: looks up hosts, and rejects addresses that ``policy`` forbids."""
+    """The DNS resolver of one aiohttp pool. It rejects addresses that ``policy`` forbids."""
 
     policy: NetworkPolicy | None
 

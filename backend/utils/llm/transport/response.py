@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import aiohttp
 import httpx2
 
-from ..caller import await_without_caller, context_without_caller
+from ..caller import await_without_caller, copy_context_without_caller
 from ..errors import LLMError
 from .broken import BROKEN, TOO_LATE, to_httpx_error
 from .ticket import LOOK_SECONDS
@@ -88,7 +88,7 @@ def _kept_of(status: int, headers: Mapping[str, str], ticket: Ticket) -> dict[st
 
 
 class _Response(Generic[BodyT]):
-    """A response whose head has arrived. Its body is decompressed, within the attempt's timeout and the server's bounds.
+    """A response whose headers have arrived. Its body is decompressed, within the timeout and size limits.
 
     Args:
         headers: All headers, by their names in lower case.
@@ -98,7 +98,7 @@ class _Response(Generic[BodyT]):
     Attributes:
         headers: The headers that are kept, with the key removed.
         content: The part of an error's body that is passed on; else empty.
-        is_document: Whether the body is one document of JSON. Else every line may be one.
+        is_document: Whether the body is one JSON document. Else every line may be one.
         has_more: Whether more than the last piece has arrived already.
     """
 
@@ -131,8 +131,7 @@ class _Response(Generic[BodyT]):
     def _note_error(self, body: bytes) -> None:
         """Store the beginning of an error's ``body``, with the key removed.
 
-        Of a user's own endpoint nothing is passed on in the exception, because its answer could come from another service in
-        the house's network.
+        ``content`` stays empty for a user's own endpoint, which could pass on texts of the house's network.
         """
         ticket = self._ticket
         shown = ticket.redaction.redact_body(body, is_cut=len(body) >= LONGEST_ERROR)
@@ -183,7 +182,7 @@ class _Response(Generic[BodyT]):
 
 
 class Response(_Response[Iterator[bytes]]):
-    """A response in a synchronous call. Iterate over it for the decompressed pieces of its body."""
+    """A response in a synchronous call. Iterating over it yields the decompressed pieces of its body."""
 
     def _part(self) -> bytes | None:
         try:
@@ -196,48 +195,37 @@ class Response(_Response[Iterator[bytes]]):
         while self._bytes < self._enough and (part := self._part()) is not None:
             yield from self._pieces(part)
 
-    def read(self, most: int = sys.maxsize) -> bytes:
-        """Read the body, or its first ``most`` bytes, and give back the connection.
-
-        If more of the body is left, the connection is closed; otherwise it returns to the pool.
+    def read(self, max_bytes: int = sys.maxsize) -> bytes:
+        """Read the body, or its first ``max_bytes`` bytes, and release the connection.
 
         Raises:
             httpx2.TransportError: The connection broke, or the attempt's timeout has passed.
-            LLMError: The body exceeds a limit for its server.
+            LLMError: The body exceeds a size limit.
         """
-        self._read_on(most)
+        self._read_on(max_bytes)
         try:
-            return b"".join(self)[:most]
+            return b"".join(self)[:max_bytes]
         finally:
             self.close()
 
     def read_error(self) -> None:
-        """Read the body of an error response, up to `LONGEST_ERROR` bytes, into ``content``, without the key.
-
-        For a user's own endpoint ``content`` stays empty.
-        """
+        """Read an error's body, without the key, into ``content``, which stays empty for a user's own endpoint."""
         self._note_error(self.read(LONGEST_ERROR))
 
     def drain(self) -> None:
-        """Read and drop what follows a stream's last event, so that the connection can be used again.
-
-        Errors are ignored.
-        """
+        """Read and drop what follows a stream's last event, so that the connection can be reused. Ignores errors."""
         self._ticket.limit_next_wait(DRAIN_SECONDS)
         with suppress(httpx2.HTTPError, LLMError):
             self.read(MOST_DRAINED)
 
 
 class AsyncResponse(_Response[aiohttp.StreamReader]):
-    """A response in an asynchronous call. Iterate with ``async for`` over the decompressed pieces of its body."""
+    """A response in an asynchronous call. ``async for`` over it yields the decompressed pieces of its body."""
 
     _turn_ends_at = 0.0
 
     async def yield_to_loop(self) -> None:
-        """Let other tasks of the event loop run, if this task has read buffered data for `TURN_SECONDS`.
-
-        Reading buffered data never suspends the task by itself.
-        """
+        """Let other tasks run if this one has read buffered data, which never suspends it, for `TURN_SECONDS`."""
         if self._ticket.clock() >= self._turn_ends_at:
             await asyncio.sleep(0)
             self._turn_ends_at = self._ticket.clock() + TURN_SECONDS
@@ -258,7 +246,7 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
         raise failure
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        context = context_without_caller()
+        context = copy_context_without_caller()
         while self._bytes < self._enough:
             if not (part := await await_without_caller(self._part(), context)):
                 return
@@ -269,14 +257,14 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
                 if self.has_more:
                     await self.yield_to_loop()
 
-    async def read(self, most: int = sys.maxsize) -> bytes:
+    async def read(self, max_bytes: int = sys.maxsize) -> bytes:
         """Asynchronous version of `Response.read`."""
-        self._read_on(most)
+        self._read_on(max_bytes)
         try:
             pieces = [piece async for piece in self]
             if self._bytes <= LONG_BODY:
-                return b"".join(pieces)[:most]
-            return (await await_without_caller(asyncio.to_thread(b"".join, pieces)))[:most]
+                return b"".join(pieces)[:max_bytes]
+            return (await await_without_caller(asyncio.to_thread(b"".join, pieces)))[:max_bytes]
         finally:
             self.close()
 

@@ -1,7 +1,6 @@
-"""Adds the attempt's key to each request, and sends the request.
+"""Adds the attempt's API key to each request, and sends the request.
 
-No other module reads a key. A request is sent only with an open ticket, and only to the origin of the
-ticket's provider.
+No other module reads a key. A request needs an open ticket, and is sent only to that ticket's provider.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from ..errors import (
 )
 from ..observed import ERROR_STATUS
 from .connections import ConnectionPools
-from .live import AddressSources
-from .redaction import Redaction
+from .live import ProviderAddressFinder
+from .redaction import KeyRedaction
 from .request import Request
 from .resolver import ForbiddenAddressError
 from .ticket import TICKET_HEADER, TicketRegistry
@@ -58,11 +57,10 @@ _OF_AZURE = ("api-key", "")
 
 
 class SigningTransport:
-    """The transport of all chat clients: adds the key of the attempt to a request, and sends it.
+    """The transport of all chat clients: adds the attempt's API key to a request, and sends it.
 
     Args:
-        live: The address sources of providers whose address is known only while they run, by name; all
-            embedded ones among them.
+        live: The address sources of providers whose address is known only while they run, by provider name.
         clock: The monotonic clock, in seconds.
     """
 
@@ -71,17 +69,16 @@ class SigningTransport:
     ) -> None:
         self.tickets = TicketRegistry(clock)
         self.pools = ConnectionPools()
-        self._live = AddressSources(live or {})
+        self._live = ProviderAddressFinder(live or {})
 
-    def send(self, number: str | None, request: Request) -> Response:
-        """Send ``request`` with the key of the ticket ``number``, and block until the response's headers arrive.
+    def send(self, ticket_number: str | None, request: Request) -> Response:
+        """Send ``request`` with the key of the given ticket, and block until the response's headers arrive.
 
         Raises:
-            LLMError: The request was not sent: there is no such open ticket, or the ticket does not permit this
-                host.
+            LLMError: The request was not sent: the ticket is not open, or does not permit this host.
             httpx2.TransportError: No answer arrived.
         """
-        ticket = self._admit(number, request.url)
+        ticket = self._admit(ticket_number, request.url)
         provider = ticket.provider
         is_live = provider.access == "embedded" or provider.name in self._live.names
         address = self._live.find_address(ticket) if is_live else None
@@ -94,9 +91,9 @@ class SigningTransport:
             response.read_error()
         return response
 
-    async def asend(self, number: str | None, request: Request) -> AsyncResponse:
+    async def asend(self, ticket_number: str | None, request: Request) -> AsyncResponse:
         """Asynchronous version of `send`."""
-        ticket = self._admit(number, request.url)
+        ticket = self._admit(ticket_number, request.url)
         provider = ticket.provider
         is_live = provider.access == "embedded" or provider.name in self._live.names
         address = await self._live.afind_address(ticket) if is_live else None
@@ -126,10 +123,7 @@ class SigningTransport:
 
 
 def _check_own_endpoint(ticket: Ticket, policy: NetworkPolicy) -> None:
-    """Refuse a request to a user's own endpoint with a key other than theirs, or to a forbidden IP address.
-
-    The resolver checks names, but a host that is an IP address is never resolved.
-    """
+    """Refuse a request to a user's own endpoint without the user's key, or to a forbidden IP address."""
     if ticket.credential.owner != "user" or ticket.credential.secret is None:
         raise ticket.refuse_request(
             CredentialNotAllowedError(
@@ -159,7 +153,7 @@ def _signed(request: Request, ticket: Ticket, live: ProviderAddress | None) -> R
     """A copy of ``request`` with the key in its headers. The SDK's own request never has it, so that no redirect carries it."""
     provider, observed = ticket.provider, ticket.observed
     key = (live.key if live else None) or _key(ticket)
-    ticket.redaction = Redaction(key)
+    ticket.redaction = KeyRedaction(key)
     headers = {name: value for name, value in request.headers.items() if name not in _NOT_SENT}
     headers["accept-encoding"] = ticket.trust.accept_encoding
     headers.update(provider.headers)

@@ -28,12 +28,12 @@ class OpenSockets(ForkSafe):
     def __iter__(self) -> Iterator[socket.socket]:
         return iter(self._open)
 
-    def add(self, opened: socket.socket) -> None:
+    def add_socket(self, opened: socket.socket) -> None:
         """Add a socket that the pool has just opened."""
         self._open.add(opened)
 
     def shut_down_all(self) -> None:
-        """Shut down all sockets at once, even those whose peer has not yet read all sent data."""
+        """Shut down all sockets at once, even if data sent through them has not been read by the peer."""
         for opened in self:
             with suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,7 @@
 """The ticket of an attempt: its permission to send requests, its key, its deadlines, and what was observed.
 
 LangChain and the SDKs change threads without the context, so a context variable cannot hold a request's
-key. A ticket is opened for one attempt, and its number travels with each request: in a header if an SDK
-sends the request.
+key. Instead, the number of the attempt's ticket travels with each request, through an SDK in a header.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from ..errors import LLMError
     from ..model_config import Provider
     from ..types import KeyOwner
-    from .redaction import Redaction
+    from .redaction import KeyRedaction
 
 LATE_SECONDS = 0.1
 """Seconds of a timer's delay from which on this process counts as late, because it was busy or stopped."""
@@ -39,7 +38,7 @@ TICKET_HEADER = "x-patchbay-ticket"
 
 @dataclass(frozen=True)
 class Credential:
-    """A key and whose it is, the house's or a user's. ``secret`` is None for a provider that needs no key."""
+    """An API key, and whether it is the house's or a user's. ``secret`` is None if the provider needs no key."""
 
     owner: KeyOwner
     secret: SecretStr | None
@@ -47,16 +46,16 @@ class Credential:
 
 @dataclass(eq=False, repr=False)
 class Ticket:
-    """Permits one attempt to send requests to one provider with one key, and holds what the transport observed.
+    """Permits one attempt to send requests to one provider with one key, and holds what the transport saw.
 
-    Each request carries the ticket's ``number``, by which the transport finds the ticket.
+    A request names its ticket by the ticket's ``number``.
 
     Attributes:
         seconds: The timeout of the attempt, from the opening of the ticket.
         connect_seconds: The timeout of each step of connecting: DNS lookup, TCP and TLS.
         clock: The monotonic clock, in seconds.
         due: The deadline of the current wait, by ``clock``.
-        observed: What the transport observed: times, status, headers, the reason of a rejection.
+        observed: What the transport observed: times, status, headers, and and any rejection.
         redaction: Removes the key from the provider's texts; removes all text once the ticket is closed.
     """
 
@@ -67,7 +66,7 @@ class Ticket:
     connect_seconds: float
     clock: Callable[[], float]
     observed: ObservedExchange = field(default_factory=ObservedExchange)
-    redaction: Redaction = NO_KEY
+    redaction: KeyRedaction = NO_KEY
 
     def __post_init__(self, seconds: float) -> None:
         self.trust = HOUSE if self.provider.network_policy is None else STRANGER
@@ -80,7 +79,7 @@ class Ticket:
         self._ends_at = self._began_at + seconds
 
     def limit_next_wait(self, seconds: float) -> None:
-        """Limit the next wait for data to ``seconds`` from now. It also ends with the attempt's timeout."""
+        """Limit the next wait for data to ``seconds`` from now, or to the attempt's timeout if that ends earlier."""
         self._patience = seconds
         self.due = min(self._ends_at, self.clock() + seconds)
 
@@ -89,11 +88,9 @@ class Ticket:
         self.due = min(self._ends_at, self.clock() + self._patience)
 
     def extend_if_late(self) -> bool:
-        """Extend a wait whose deadline has passed, if it passed only because this process was busy or stopped.
+        """Extend a timed-out wait by `LOOK_SECONDS`, if it timed out because this process was busy or stopped.
 
-        Returns:
-            True if the wait was extended by `LOOK_SECONDS`, for data that has arrived meanwhile; False if it
-            timed out.
+        The extra time is for reading data that has arrived meanwhile. Returns whether the wait was extended.
         """
         now = self.clock()
         if now - self.due < LATE_SECONDS:
@@ -104,28 +101,23 @@ class Ticket:
         return True
 
     def refuse_request(self, error: LLMError) -> LLMError:
-        """Record ``error`` as the reason why the transport rejects the request or its answer.
-
-        Returns it for raising.
-        """
+        """Record ``error`` as the reason why the transport rejects the request or its answer, and return ``error``."""
         self.observed.refusal = error
         return error
 
     def refuse_answer(self, why: str) -> LLMError:
         """Record that the transport rejects the answer, and return the error to raise.
 
-        ``why`` completes a sentence that begins with the provider's name. The type of the error depends on the
-        ticket's `Trust`.
+        ``why`` completes a sentence that begins with the provider's name, such as "sent more than 100 bytes".
         """
         who = "Your own endpoint" if self.provider.network_policy is not None else self.provider.name
         return self.refuse_request(self.trust.error(f"{who} {why}."))
 
 
 class TicketRegistry(ForkSafe):
-    """The open tickets of a process, by number.
+    """The open tickets of a process, by number. The transport sends a request only with an open ticket.
 
-    The transport sends a request only with the number of an open ticket. A ticket is also closed when its
-    attempt is garbage-collected, if an exception kept the attempt from closing it.
+    A ticket that its attempt failed to close is closed when the attempt is garbage-collected.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -144,13 +136,9 @@ class TicketRegistry(ForkSafe):
     def open(
         self, provider: Provider, credential: Credential, seconds: float, connect_seconds: float = 5.0
     ) -> Ticket:
-        """Open a ticket, which permits one attempt to send requests to ``provider``, until `close` is called.
+        """Open a ticket: one attempt may send requests to ``provider`` with ``credential`` until `close` is called.
 
-        Args:
-            provider: The provider.
-            credential: The key that is added to the requests.
-            seconds: The timeout of the attempt.
-            connect_seconds: The timeout of each step of connecting.
+        ``seconds`` is the timeout of the attempt, ``connect_seconds`` that of each step of connecting.
         """
         number = f"{self._prefix}.{next(self._serial)}"
         ticket = Ticket(number, provider, credential, seconds, connect_seconds, self._clock)
@@ -158,7 +146,7 @@ class TicketRegistry(ForkSafe):
         return ticket
 
     def find(self, number: str | None) -> Ticket | None:
-        """Return the open ticket with this ``number``; None if it is closed or unknown, or if ``number`` is None."""
+        """Return the open ticket with this ``number``; None if there is none, or if ``number`` is None."""
         return self._out.get(number) if number else None
 
     def close(self, ticket: Ticket) -> None:

@@ -16,32 +16,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
-    """Limits on the answers of one kind of server: the operator's providers, or users' own endpoints.
+class ServerTrust:
+    """Limits for one kind of server: the operator's providers, or users' own endpoints.
 
     Attributes:
         most_bytes: Most bytes that are buffered at once: a JSON document, or a line of a stream.
-        most_stream_bytes: Most bytes of one answer, both compressed and decompressed.
-        most_lines: Most lines of one answer. An event has two or three, and takes far longer to read than to
-            send.
-        most_values: Most values of a JSON document (a whole answer or an event), counted by its separators,
-            because parsing one blocks the event loop.
+        most_stream_bytes: Most bytes of one answer, as sent and also after decompression.
+        most_lines: Most lines of one answer. A stream's event has two or three.
+        most_values: Most values of a JSON document, counted by its separators. More would block the event
+            loop.
         accept_encoding: The header ``accept-encoding`` of requests: the encodings that are decompressed.
         keeps_connections: Whether a connection is used for several requests. If not, each host is looked up
             and checked again.
         tells_errors: Whether the server's error texts are passed on, with the key removed.
         error: The type of error that is raised if an answer exceeds a limit.
         has_others: Whether choices of an answer after the first are read.
-        bounds_chunks: Whether the number of a stream's chunks is limited, by combining some of them into
-            larger chunks.
+        bounds_chunks: Whether the number of a stream's chunks is limited, by merging some of them.
         most_text: Most characters of an answer's text.
         most_refusal: Most characters of a refusal.
         most_logprobs: Most tokens with log probabilities.
         most_calls: Most tool calls of an answer, and most choices.
         most_arguments: Most characters of the arguments of all tool calls of an answer.
-        eager_arguments: Most characters of a stream's arguments that are passed on before they are complete,
-            because parsing incomplete JSON is slow.
-        most_garbage: Most characters of a stream's arguments that are not JSON.
+        eager_arguments: Most characters of streamed arguments that are passed on before they are complete.
+        most_garbage: Most characters of streamed arguments that are not JSON.
     """
 
     most_bytes: int
@@ -63,7 +60,7 @@ class Trust:
     most_garbage: int
 
 
-HOUSE = Trust(
+HOUSE = ServerTrust(
     most_bytes=32_000_000,  # a picture in Base64 is up to 20 MB, the longest text 1 MB
     most_stream_bytes=128_000_000,  # 128,000 tokens, each in an event of 300 bytes, are 40 MB
     most_lines=1_000_000,  # 128,000 tokens, each an event of three lines, are 400,000
@@ -83,7 +80,7 @@ HOUSE = Trust(
     most_garbage=2000,
 )
 """The trust in providers that the operator chose."""
-STRANGER = Trust(
+STRANGER = ServerTrust(
     most_bytes=8_000_000,  # more than ten times what a model can say
     most_stream_bytes=8_000_000,
     most_lines=400_000,
@@ -109,11 +106,11 @@ class AnswerTooLargeError(Exception):
     """An answer exceeds a size limit for its server. The text names the limit."""
 
 
-def require_at_most(count: int, most: int, what: str) -> None:
-    """Raise if ``count`` exceeds the limit ``most``. ``what`` names the counted things for the error.
+def check_answer_limit(count: int, limit: int, what: str) -> None:
+    """Raise an error if ``count`` exceeds ``limit``. ``what`` names the counted things for the error's text.
 
     Raises:
-        AnswerTooLargeError: ``count`` is more than ``most``.
+        AnswerTooLargeError: ``count`` is more than ``limit``.
     """
-    if count > most:
-        raise AnswerTooLargeError(f"{most:,} {what}")
+    if count > limit:
+        raise AnswerTooLargeError(f"{limit:,} {what}")

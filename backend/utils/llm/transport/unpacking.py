@@ -14,9 +14,7 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 class BodyDecompressor:
-    """Decompresses a gzip or deflate body in pieces of limited size.
-
-    Bytes after the end of the compressed data are ignored.
+    """Decompresses a gzip or deflate body in pieces of limited size, and ignores bytes after its end.
 
     Args:
         piece_bytes: The most bytes of a decompressed piece.

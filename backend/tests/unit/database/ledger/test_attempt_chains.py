@@ -12,13 +12,13 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from uuid_utils import uuid7
 
-from backend.database.audit import AuditTrail, record_event
+from backend.database.audit import AuditTrail, record_audit_event
 from backend.database.ledger import make_ledger_store
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS
 from backend.database.recompute import recompute_costs
 from backend.database.retention import prune_ledger
 from backend.database.tables import AuditChainRow
-from backend.database.verification import VerificationResult, verify_chains
+from backend.database.verification import ChainVerificationResult, verify_hash_chains
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
 from backend.keys.signing import AuditSigningKeys
 from backend.ledger.usage import UsagePeriod
@@ -49,10 +49,10 @@ class Ledger:
         await self.store.add(rows)
 
     async def sign(self, now: datetime = MOMENT) -> None:
-        await AuditTrail(self.sessions, clock=lambda: now).sign_chains(KEYS)
+        await AuditTrail(self.sessions, clock=lambda: now).sign_hash_chains(KEYS)
 
-    async def verified(self) -> VerificationResult:
-        return await verify_chains(self.sessions, KEYS)
+    async def verified(self) -> ChainVerificationResult:
+        return await verify_hash_chains(self.sessions, KEYS)
 
     async def faults(self) -> list[tuple[str, str]]:
         return [(one.fault, one.where) for one in (await self.verified()).breaks]
@@ -114,7 +114,7 @@ async def test_a_row_that_is_not_added_is_in_no_chain(
 
     await ledger.add(rows(10))
     with monkeypatch.context() as patched:
-        patched.setattr("backend.database.ledger.append_to_chains", broken)
+        patched.setattr("backend.database.ledger.append_to_hash_chains", broken)
         with pytest.raises(Exception, match="away"):
             await ledger.add(rows(10, 11))
 
@@ -210,7 +210,9 @@ async def test_what_was_pruned_is_not_missed_and_what_was_removed_later_is(ledge
     async with ledger.sessions.begin() as session:
         await session.execute(delete(ATTEMPTS).where(ATTEMPTS.c.sequence <= 45))
         before = {"before": pruned.date().isoformat()}
-        await record_event(session, "ledger.pruned", "attempts", actor="ann", now=MOMENT, details=before)
+        await record_audit_event(
+            session, "ledger.pruned", "attempts", actor="ann", now=MOMENT, details=before
+        )
 
     held = await ledger.verified()
     async with ledger.sessions.begin() as session:
@@ -230,9 +232,9 @@ async def test_who_prunes_is_in_the_trail_and_the_rest_holds(ledger: Ledger) -> 
     before = (MOMENT + timedelta(days=2)).date()
     pruned = [await prune_ledger(ledger.engine, before, actor="ann") for _ in range(2)]
 
-    assert [one.rows for one in pruned] == [10, 0]
+    assert [counts.rows for counts in pruned] == [10, 0]
     entries = await AuditTrail(ledger.sessions).list_entries(limit=9)
-    assert [(one.kind, one.actor) for one in entries] == [("ledger.pruned", "ann")]
+    assert [(entry.kind, entry.actor) for entry in entries] == [("ledger.pruned", "ann")]
     found = await ledger.verified()
     assert (found.attempts, found.breaks) == (10, ())
 

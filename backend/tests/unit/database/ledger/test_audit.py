@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from backend.database import audit
-from backend.database.audit import AuditTrail, record_event
+from backend.database.audit import AuditTrail, record_audit_event
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow
-from backend.database.verification import verify_chains
+from backend.database.verification import verify_hash_chains
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
 from backend.keys.signing import AuditSigningKeys
 from backend.ledger.audit import START, AuditEntry, AuditEvent, SignedHead
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.database.verification import VerificationResult
+    from backend.database.verification import ChainVerificationResult
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 MASTER = MasterKey.generate().to_text()
@@ -56,15 +56,15 @@ async def write(sessions: Sessions, *subjects: str, **details: Any) -> None:
     for number, subject in enumerate(subjects):
         async with sessions.begin() as session:
             now = NOON + timedelta(seconds=number)
-            await record_event(session, "key.added", subject, actor="ann", now=now, details=details)
+            await record_audit_event(session, "key.added", subject, actor="ann", now=now, details=details)
 
 
-async def verified(sessions: Sessions, *masters: str) -> VerificationResult:
-    return await verify_chains(sessions, head_keys(*masters))
+async def verified(sessions: Sessions, *masters: str) -> ChainVerificationResult:
+    return await verify_hash_chains(sessions, head_keys(*masters))
 
 
 async def sign(sessions: Sessions, *masters: str) -> None:
-    await AuditTrail(sessions, clock=lambda: NOON).sign_chains(head_keys(*masters))
+    await AuditTrail(sessions, clock=lambda: NOON).sign_hash_chains(head_keys(*masters))
 
 
 class TestWhole:
@@ -95,7 +95,7 @@ class TestWhole:
         await write(sessions, "a")
         with suppress(KeyboardInterrupt):
             async with sessions.begin() as session:
-                await record_event(session, "key.added", "b", actor="ann", now=NOON)
+                await record_audit_event(session, "key.added", "b", actor="ann", now=NOON)
                 raise KeyboardInterrupt
         await write(sessions, "c")
 
@@ -108,16 +108,16 @@ class TestWhole:
         await write(sessions, "a")
         await sign(sessions)
 
-        assert await AuditTrail(sessions).sign_chains(head_keys()) is None
+        assert await AuditTrail(sessions).sign_hash_chains(head_keys()) is None
 
     async def test_a_head_that_cannot_be_signed_leaves_all_to_the_next(self, sessions: Sessions) -> None:
         class NoKeys:
-            def newest(self, *, is_first: bool) -> Any:
+            def newest_signing_key(self, *, may_create_master_key: bool) -> Any:
                 raise RuntimeError("no master key")
 
         await write(sessions, "a")
         with pytest.raises(RuntimeError):
-            await AuditTrail(sessions).sign_chains(NoKeys())
+            await AuditTrail(sessions).sign_hash_chains(NoKeys())
         await sign(sessions)
 
         found = await verified(sessions)
@@ -165,11 +165,11 @@ class TestMasterKeys:
         assert (found.unverified, found.breaks) == (1, ())
 
     async def test_the_signing_key_is_not_the_master_key(self) -> None:
-        signed = head_keys().newest(is_first=False).sign(b"message")
+        signed = head_keys().newest_signing_key(may_create_master_key=False).sign(b"message")
 
-        assert MasterKey.parse(MASTER).secret not in signed
-        assert head_keys(MASTER).verifies(MasterKey.parse(MASTER).name, b"message", signed)
-        assert not head_keys(MASTER).verifies(MasterKey.parse(MASTER).name, b"another", signed)
+        assert MasterKey.from_text(MASTER).secret not in signed
+        assert head_keys(MASTER).is_valid_signature(MasterKey.from_text(MASTER).name, b"message", signed)
+        assert not head_keys(MASTER).is_valid_signature(MasterKey.from_text(MASTER).name, b"another", signed)
 
 
 class TestSecrets:
@@ -352,10 +352,14 @@ class TestTampering:
         self, sessions: Sessions, rows: dict[str, list[Row]]
     ) -> None:
         class Forger:
-            name = MasterKey.parse(MASTER).name
+            name = MasterKey.from_text(MASTER).name
 
             def sign(self, message: bytes) -> bytes:
-                return head_keys(MasterKey.generate().to_text()).newest(is_first=False).sign(message)
+                return (
+                    head_keys(MasterKey.generate().to_text())
+                    .newest_signing_key(may_create_master_key=False)
+                    .sign(message)
+                )
 
         last = SignedHead(**rows["audit_heads"][-1])
         forged = SignedHead.sign_next(last.number, last.at, last.parse_tips(), last.previous, Forger())

@@ -14,14 +14,14 @@ from sqlalchemy import event
 
 from backend.database import budgets
 from backend.database.budgets import SqlBudgetStore
-from backend.database.engine import make_sqlite_counter_engine
-from backend.database.postgres import make_postgres_counter_engine as make_postgres_counting_engine
+from backend.database.engine import make_sqlite_budget_engine
+from backend.database.postgres import make_postgres_budget_engine as make_postgres_counting_engine
 from backend.tests.contract.budget_store import AFTERWARDS, BudgetStoreContract
 from backend.tests.fakes.budgets import charge, reservation, window
 from backend.tests.fakes.children import fork
 from backend.tests.unit.llm.drivers import DRIVERS
 from backend.utils.llm import Caller
-from backend.utils.llm.budgets import Counter
+from backend.utils.llm.budgets import BudgetCounter
 from backend.utils.llm.state.budget_store import BudgetShortage, BudgetStoreUnreachableError
 from backend.utils.llm.testing import Text, Usage
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -40,7 +40,7 @@ def counting(engine: AsyncEngine) -> Iterator[Engine]:
     """An engine for counters, on the database of the test."""
     url = engine.url
     if engine.dialect.name == "sqlite":
-        made = make_sqlite_counter_engine(Path(str(url.database)))
+        made = make_sqlite_budget_engine(Path(str(url.database)))
     else:
         made = make_postgres_counting_engine(url.render_as_string(hide_password=False))
     yield made
@@ -74,7 +74,7 @@ def test_several_processes_get_all_there_is_and_no_more(store: SqlBudgetStore) -
     children = [fork(lambda: asked(store, 100, 151)) for _ in range(2)]
 
     assert sum(child.result() for child in children) == 151
-    assert store.known() == {window(): Counter(spent=151)}
+    assert store.known() == {window(): BudgetCounter(spent=151)}
 
 
 @pytest.mark.parametrize(("seconds", "reserved"), [(3600.0, 150), (AFTERWARDS, 50)])
@@ -88,11 +88,11 @@ def test_what_a_process_that_was_killed_has_set_aside_is_free_once_its_lease_is_
     child = fork(die)
     assert os.waitpid(child.pid, 0)[1] == signal.SIGKILL
     os.close(child.told)
-    assert store.counters([window()]) == {window(): Counter(reserved=100)}
+    assert store.counters([window()]) == {window(): BudgetCounter(reserved=100)}
 
     store.reserve(reservation(charge(window(), 50, 149 if reserved == 50 else 150)))
 
-    assert store.counters([window()]) == {window(): Counter(reserved=reserved)}
+    assert store.counters([window()]) == {window(): BudgetCounter(reserved=reserved)}
 
 
 def test_what_is_still_to_be_settled_is_written_at_the_end(counting: Engine, store: SqlBudgetStore) -> None:
@@ -100,11 +100,11 @@ def test_what_is_still_to_be_settled_is_written_at_the_end(counting: Engine, sto
     store.settle(held, [7])
     store.close()
 
-    assert SqlBudgetStore(counting).known() == {window(): Counter(spent=7)}
+    assert SqlBudgetStore(counting).known() == {window(): BudgetCounter(spent=7)}
 
 
 def test_counters_of_long_ago_can_be_dropped(store: SqlBudgetStore) -> None:
-    old, under_way, now, total = (window(begins=one) for one in ("2026-09", "2026-10", "2026-11", ""))
+    old, under_way, now, total = (window(begins=literal) for literal in ("2026-09", "2026-10", "2026-11", ""))
     for one in (old, under_way, now, total):
         store.raise_by(one, 5)
     store.reserve(reservation(charge(under_way, 1)))
@@ -133,7 +133,7 @@ def test_what_is_settled_meanwhile_is_counted_once_it_is_back(
 ) -> None:
     monkeypatch.setattr(budgets, "REST_SECONDS", 0.0)
     file = Path(shutil.copy(with_tables, tmp_path))
-    store = SqlBudgetStore(engine := make_sqlite_counter_engine(file))
+    store = SqlBudgetStore(engine := make_sqlite_budget_engine(file))
     store.reserve(held := reservation(charge(window(), 60)))
     elsewhere = file.rename(tmp_path / "elsewhere")
 
@@ -142,7 +142,7 @@ def test_what_is_settled_meanwhile_is_counted_once_it_is_back(
         store.counters([window()])
     elsewhere.rename(file)
 
-    assert store.counters([window()]) == {window(): Counter(spent=7)}
+    assert store.counters([window()]) == {window(): BudgetCounter(spent=7)}
     store.close()
     engine.dispose()
 
@@ -164,4 +164,4 @@ def test_calls_are_counted_in_the_database_whoever_calls(
         for call in DRIVERS:
             call(model, "hi")
 
-        assert store.known() == {window(begins=""): Counter(spent=28)}
+        assert store.known() == {window(begins=""): BudgetCounter(spent=28)}

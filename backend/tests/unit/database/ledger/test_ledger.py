@@ -36,7 +36,7 @@ async def sums(engine: AsyncEngine) -> dict[str, dict[str, int]]:
         for rollup in ROLLUPS:
             columns = [func.sum(rollup.table.c[each]).label(each) for each in MEASURES]
             row = (await connection.execute(select(*columns))).one()
-            found[rollup.name] = {each: int(value or 0) for each, value in row._mapping.items()}
+            found[rollup.table_name] = {each: int(value or 0) for each, value in row._mapping.items()}
         return found
 
 
@@ -146,7 +146,7 @@ async def test_every_roll_up_has_the_same_sums(engine: AsyncEngine) -> None:
         "cost": 4 * 450_000_000,
         "unpriced": 1,
     }
-    assert await sums(engine) == dict.fromkeys((rollup.name for rollup in ROLLUPS), expected)
+    assert await sums(engine) == dict.fromkeys((rollup.table_name for rollup in ROLLUPS), expected)
 
 
 async def test_a_roll_up_has_a_row_for_each_of_its_dimensions(engine: AsyncEngine) -> None:

@@ -42,13 +42,15 @@ def trail(sessions: async_sessionmaker[AsyncSession]) -> AuditTrail:
 
 async def told(trail: AuditTrail) -> list[tuple[str, str, str]]:
     entries = await trail.list_entries(limit=99)
-    return [(one.kind, one.subject, one.actor) for one in sorted(entries, key=lambda one: one.sequence)]
+    return [
+        (entry.kind, entry.subject, entry.actor) for entry in sorted(entries, key=lambda one: one.sequence)
+    ]
 
 
 async def test_what_was_stored_is_seen_by_others_as_it_was(store: SqlOverrideStore) -> None:
     kept = [override(1), override(2, "openai:a")]
     for one in kept:
-        await store.add(one)
+        await store.add_override(one)
 
     assert await store.list_active(NOON) == kept
 
@@ -56,8 +58,8 @@ async def test_what_was_stored_is_seen_by_others_as_it_was(store: SqlOverrideSto
 async def test_a_new_one_takes_the_place_of_the_one_before(
     store: SqlOverrideStore, trail: AuditTrail
 ) -> None:
-    await store.add(override(1))
-    await store.add(override(2, author="bob"))
+    await store.add_override(override(1))
+    await store.add_override(override(2, author="bob"))
 
     assert await store.list_active(NOON) == [override(2, author="bob")]
     assert await told(trail) == [
@@ -68,9 +70,9 @@ async def test_a_new_one_takes_the_place_of_the_one_before(
 
 
 async def test_one_that_is_reverted_does_not_hold(store: SqlOverrideStore, trail: AuditTrail) -> None:
-    await store.add(override())
+    await store.add_override(override())
 
-    ended = [await store.end("o1", "bob", NOON), await store.end("o1", "bob", NOON)]
+    ended = [await store.end_override("o1", "bob", NOON), await store.end_override("o1", "bob", NOON)]
 
     assert (ended, await store.list_active(NOON)) == ([override(), None], [])
     assert (await told(trail))[1:] == [("override.reverted", "greet", "bob")]
@@ -79,7 +81,7 @@ async def test_one_that_is_reverted_does_not_hold(store: SqlOverrideStore, trail
 async def test_one_that_has_had_its_time_ends_once_by_itself(
     store: SqlOverrideStore, trail: AuditTrail
 ) -> None:
-    await store.add(override(hours=2))
+    await store.add_override(override(hours=2))
     later = NOON + timedelta(hours=3)
 
     seen = await asyncio.gather(*(store.list_active(later) for _ in range(4)))
@@ -91,16 +93,18 @@ async def test_one_that_has_had_its_time_ends_once_by_itself(
 
 
 async def test_one_that_has_had_its_time_is_not_reverted(store: SqlOverrideStore, trail: AuditTrail) -> None:
-    await store.add(override(hours=2))
+    await store.add_override(override(hours=2))
 
-    assert await store.end("o1", "bob", NOON + timedelta(hours=3)) is None
+    assert await store.end_override("o1", "bob", NOON + timedelta(hours=3)) is None
     assert (await told(trail))[1:] == [("override.expired", "greet", "system")]
 
 
 async def test_of_many_who_decide_at_once_one_decision_holds(
     store: SqlOverrideStore, trail: AuditTrail
 ) -> None:
-    await asyncio.gather(*(store.add(override(number)) for number in range(6)), return_exceptions=True)
+    await asyncio.gather(
+        *(store.add_override(override(number)) for number in range(6)), return_exceptions=True
+    )
 
     assert len(await store.list_active(NOON)) == 1
     kinds = [kind for kind, *_ in await told(trail)]
@@ -108,11 +112,11 @@ async def test_of_many_who_decide_at_once_one_decision_holds(
 
 
 async def test_past_ones_stay_with_who_ended_them(store: SqlOverrideStore) -> None:
-    await store.add(override(1))
-    await store.add(override(2))
-    await store.end("o2", "bob", NOON + timedelta(minutes=5))
+    await store.add_override(override(1))
+    await store.add_override(override(2))
+    await store.end_override("o2", "bob", NOON + timedelta(minutes=5))
 
-    assert [(one.override.id, one.ended_by) for one in await store.list_recent(9)] == [
+    assert [(record.override.id, record.ended_by) for record in await store.list_recent(9)] == [
         ("o2", "bob"),
         ("o1", "ann"),
     ]

@@ -11,8 +11,8 @@ from backend.database.ledger import make_ledger_store
 from backend.database.usage import SqlUsageStore
 from backend.ledger.usage import (
     DIMENSIONS,
+    MissingRollupError,
     UsageFilter,
-    UsageNotKeptError,
     UsagePeriod,
     UsageSums,
     format_dollars,
@@ -132,7 +132,7 @@ async def test_a_part_is_told_alone(
 
 
 async def test_what_is_not_kept_together_is_refused_by_name(store: SqlUsageStore) -> None:
-    with pytest.raises(UsageNotKeptError, match="user and feature together"):
+    with pytest.raises(MissingRollupError, match="user and feature together"):
         await store.sum_by_dimension("user", MONTH, UsageFilter(feature="chat"))
 
 
@@ -195,7 +195,7 @@ async def test_a_search_gives_up_and_says_where(engine: AsyncEngine) -> None:
 
 
 async def test_working_processes_are_known_by_their_last_attempts(store: SqlUsageStore) -> None:
-    (worker,) = await store.list_workers()
+    (worker,) = await store.list_recent_workers()
 
     assert (worker.writer, worker.table_hash, worker.attempts) == (WRITER, "f3a9", len(ROWS))
     assert worker.at == max(row.at for row in ROWS)
@@ -208,7 +208,7 @@ async def test_sums_are_told_by_two_things_at_once(store: SqlUsageStore) -> None
         keys: sum((row.feature, row.key_owner) == keys for row in ROWS if row.outcome == "ok")
         for keys in {(row.feature, row.key_owner) for row in ROWS if row.outcome == "ok"}
     }
-    with pytest.raises(UsageNotKeptError, match="user and feature together"):
+    with pytest.raises(MissingRollupError, match="user and feature together"):
         await store.sum_by_combination(["user", "feature"], MONTH)
 
 

@@ -112,8 +112,11 @@ class Log:
 
     def __call__(self, attempts: tuple[Attempt, ...]) -> list[tuple[str, str | None]]:
         return [
-            (one.account or one.endpoint.partition(":")[2], one.category and one.category.value)
-            for one in attempts
+            (
+                attempt.account or attempt.endpoint.partition(":")[2],
+                attempt.category and attempt.category.value,
+            )
+            for attempt in attempts
         ]
 
 

@@ -121,7 +121,7 @@ class TestWithinACall:
         assert lab.asked == ["cheap", "mid", "mid"]
         assert caught.value.answer is not None
         assert caught.value.answer.text == "mid"
-        assert {one.outcome for one in caught.value.attempts} == {"rejected"}
+        assert {attempt.outcome for attempt in caught.value.attempts} == {"rejected"}
 
     def test_a_feature_may_settle_for_the_best_of_the_rejected(self, lab: Lab, call: Driver) -> None:
         lab.runs_on(CHEAP, MID, row=f'{SELECT}\non_invalid_output = "best"')
@@ -230,7 +230,7 @@ class TestAcrossCalls:
         scores = lab.patchbay.health.traffic.quality_scores
         (scope,) = find_cost_ladder_scopes(lab.patchbay.table.snapshot, "f", "premium", CHEAP, "house")
         for score in [0.0] * 100 + [1.0] * 20:
-            scores.add(scope, CHEAP, score)
+            scores.record_score(scope, CHEAP, score)
 
         for _ in range(4):
             lab.ask(call)

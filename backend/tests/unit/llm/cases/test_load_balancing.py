@@ -61,7 +61,7 @@ class TestLeastUsed:
 
         answers = [lab.ask(call) for _ in range(2)]
 
-        assert [one.response_metadata["receipt"]["degraded"] for one in answers] == [False, False]
+        assert [answer.response_metadata["receipt"]["degraded"] for answer in answers] == [False, False]
 
     def test_an_account_that_was_long_idle_is_not_flooded_to_catch_up(self, call: Driver, lab: Lab) -> None:
         lab.runs_on(*TWO, row=select("least_used"))
@@ -118,7 +118,7 @@ class TestFailures:
             lab.ask(call)
 
         assert log(caught.value.attempts) == [("a", "server"), ("b", "server")]
-        assert all(one.duration.total_seconds() >= 0 for one in caught.value.attempts)
+        assert all(attempt.duration.total_seconds() >= 0 for attempt in caught.value.attempts)
         assert "pool:m (a)" in str(caught.value)
         assert "pool:m (b)" in str(caught.value)
 

@@ -163,7 +163,7 @@ class TestFailures:
         with pytest.raises(AllAttemptsFailedError) as caught:
             ask(lab, call)
 
-        assert [one.account for one in caught.value.attempts] == ["a", "b"]
+        assert [attempt.account for attempt in caught.value.attempts] == ["a", "b"]
 
 
 class TestNames:

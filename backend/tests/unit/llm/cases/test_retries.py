@@ -48,7 +48,7 @@ def outcomes(message: AIMessage) -> list[str]:
 
 def seconds(error: LLMError) -> list[float]:
     """When each attempt began, since the first."""
-    return [(one.started - error.attempts[0].started).total_seconds() for one in error.attempts]
+    return [(attempt.started - error.attempts[0].started).total_seconds() for attempt in error.attempts]
 
 
 class TestSameEndpoint:
@@ -328,8 +328,8 @@ class TestRecords:
             lab.ask(call)
 
         assert seconds(caught.value) == [0, 0.25, 0.75]
-        assert all(isinstance(one.duration, timedelta) for one in caught.value.attempts)
-        assert all(one.started.tzinfo is not None for one in caught.value.attempts)
+        assert all(isinstance(attempt.duration, timedelta) for attempt in caught.value.attempts)
+        assert all(attempt.started.tzinfo is not None for attempt in caught.value.attempts)
 
     def test_after_its_first_chunk_a_stream_is_not_tried_again(self, lab: Lab, stream: Driver) -> None:
         lab.runs_on(P, S)

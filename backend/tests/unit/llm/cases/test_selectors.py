@@ -134,7 +134,8 @@ class TestQuestions:
         lab.ask(call)
 
         told = [
-            tuple(one.category and one.category.value for one in asked.attempts) for asked in notebook.asked
+            tuple(attempt.category and attempt.category.value for attempt in asked.attempts)
+            for asked in notebook.asked
         ]
         assert list(dict.fromkeys(told)) == [(), ("server",), ("server", "timeout")]
 
@@ -202,7 +203,7 @@ class TestQuestions:
         lab.ask(call)
 
         asked = notebook.asked[-1]
-        assert [one.name for one in asked.candidates] == [S]
+        assert [candidate.display_name for candidate in asked.candidates] == [S]
         assert [(name, rest.seconds) for name, rest in asked.resting.items()] == [(P, 30)]
 
 
@@ -246,13 +247,15 @@ class TestSayings:
             lab.ask(call)
 
         assert caught.value.reason == "once is enough"
-        assert [one.endpoint for one in caught.value.attempts] == [P]
+        assert [attempt.endpoint for attempt in caught.value.attempts] == [P]
         assert lab.asked == ["p"]
 
     def test_it_may_prefer_another_after_a_failure(self, lab: Lab, call: Driver) -> None:
         def never_twice(choosing: Choosing) -> Candidate:
-            tried = {one.endpoint for one in choosing.attempts}
-            return next(one for one in choosing.candidates if str(one.endpoint) not in tried)
+            tried = {attempt.endpoint for attempt in choosing.attempts}
+            return next(
+                candidate for candidate in choosing.candidates if str(candidate.endpoint) not in tried
+            )
 
         runs_by(lab, never_twice, P, S, T)
         lab.answers("p", DOWN)
@@ -353,7 +356,7 @@ class TestMistakes:
         with pytest.raises(SelectorError) as caught:
             lab.ask(call)
 
-        assert [one.endpoint for one in caught.value.attempts] == [P]
+        assert [attempt.endpoint for attempt in caught.value.attempts] == [P]
 
 
 FAULTS: dict[str, list[Reply]] = {

@@ -118,7 +118,7 @@ def assert_nothing_is_left(patchbay: Patchbay) -> None:
 def is_closed(provider: LoopbackProvider, model: str) -> bool:
     """Whether the client has hung up on the request for ``model``."""
     return provider.wait_until(
-        lambda requests: any(one.closed_by_client for one in requests if one.model == model)
+        lambda requests: any(request.closed_by_client for request in requests if request.model == model)
     )
 
 

@@ -98,7 +98,7 @@ class TestCosts:
 
         call(hedged(AT_ONCE).get_llm("f"), "hi")
 
-        assert [(one.endpoint, one.outcome, one.hedge) for one in observed] == [
+        assert [(attempt.endpoint, attempt.outcome, attempt.hedge) for attempt in observed] == [
             (chain_of(chain)[0], "cancelled", False),
             (chain_of(chain)[1], "ok", True),
         ]
@@ -114,7 +114,7 @@ class TestCosts:
         message = call(patchbay.get_llm("f"), "hi")
 
         assert told(message) == [(first_endpoint(chain), "ok", False)]
-        assert [one.outcome for one in observed] == ["ok"]
+        assert [attempt.outcome for attempt in observed] == ["ok"]
         assert len(provider.requests) == 1
 
     def test_callbacks_see_a_run_for_each(
@@ -160,7 +160,7 @@ class TestKeys:
 
         second = chain_of(chain)[1].partition(":")[0]
         house = set() if policy is None else {f"house-key-of-{second}"}
-        assert {one.key for one in provider.requests} == {"anns-own-key", *house}
+        assert {request.key for request in provider.requests} == {"anns-own-key", *house}
 
     def test_a_copy_of_a_call_is_none_that_is_measured_or_counted(self, hedged: Hedged, call: Driver) -> None:
         patchbay = hedged(NEVER, 'shadow = { "openai:gpt-6.1-terra" = 100 }')
@@ -169,7 +169,7 @@ class TestKeys:
         patchbay.runtime.shadows.join(5)
 
         tails = patchbay.health.traffic.tail_latency
-        assert len(tails.latencies_of("f", "openai:gpt-6.1-terra", "total")) == 0
+        assert len(tails.recent_latencies("f", "openai:gpt-6.1-terra", "total")) == 0
         assert patchbay.health.traffic.hedge_budget._earned == {"f": CALLS_PER_HEDGE + 1}
 
     def test_a_call_that_a_user_paid_is_not_copied_because_the_house_paid_the_hedge(
@@ -185,5 +185,5 @@ class TestKeys:
         call(patchbay.get_llm("f", caller=caller), "hi")
         patchbay.runtime.shadows.join(5)
 
-        assert {one.key for one in provider.requests} == {"anns-own-key", f"house-key-of-{second}"}
-        assert {one.model for one in provider.requests} == {first_model(chain), second_model(chain)}
+        assert {request.key for request in provider.requests} == {"anns-own-key", f"house-key-of-{second}"}
+        assert {request.model for request in provider.requests} == {first_model(chain), second_model(chain)}

@@ -96,7 +96,7 @@ class TestStreams:
             stream(hedged(AT_ONCE).get_llm("f"), "hi")
 
         assert caught.value.partial.startswith("one")
-        assert [one.outcome for one in caught.value.attempts] == ["cancelled", "failed"]
+        assert [attempt.outcome for attempt in caught.value.attempts] == ["cancelled", "failed"]
 
 
 class TestCancelled:
@@ -124,7 +124,7 @@ class TestCancelled:
 
         assert await asyncio.to_thread(is_closed, provider, first_model(chain))
         assert await asyncio.to_thread(is_closed, provider, second_model(chain))
-        assert [(one.outcome, one.estimated) for one in observed] == [("cancelled", True)] * 2
+        assert [(attempt.outcome, attempt.estimated) for attempt in observed] == [("cancelled", True)] * 2
         assert len(asyncio.all_tasks()) == 1
         await patchbay.aclose()
 
@@ -138,7 +138,7 @@ class TestCancelled:
             async with asyncio.timeout(0.2):
                 await patchbay.get_llm("f").ainvoke("hi")
 
-        assert [one.outcome for one in observed] == ["cancelled"]
+        assert [attempt.outcome for attempt in observed] == ["cancelled"]
         assert len(asyncio.all_tasks()) == 1
         await patchbay.aclose()
 
@@ -175,4 +175,4 @@ class TestCancelled:
 
         assert is_closed(provider, first_model(chain))
         assert is_closed(provider, second_model(chain))
-        assert [one.outcome for one in observed] == ["cancelled"] * 2
+        assert [attempt.outcome for attempt in observed] == ["cancelled"] * 2

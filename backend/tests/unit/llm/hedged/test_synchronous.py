@@ -58,7 +58,7 @@ class Unbuilt:
     def __contains__(self, endpoint: Any) -> bool:
         return endpoint.model_id != self._model and endpoint in self._clients
 
-    def start_building(self, endpoint: Any) -> Future[Any]:
+    def start_building_client(self, endpoint: Any) -> Future[Any]:
         return ThreadPoolExecutor(1).submit(self.get_client, endpoint)
 
     def get_client(self, endpoint: Any, _seconds: float | None = None) -> Any:
@@ -97,7 +97,7 @@ class TestSynchronous:
         assert told(answer) == [
             ("openai:gpt-6-luna", "ok", True)
         ]  # the other one never left: it is no attempt
-        assert [(one.endpoint, one.number) for one in sink.records] == [("openai:gpt-6-luna", 1)]
+        assert [(record.endpoint, record.number) for record in sink.records] == [("openai:gpt-6-luna", 1)]
         assert_nothing_is_left(patchbay)
 
     def test_many_at_once_leave_nothing(self, hedged: Hedged, chain: str, provider: Gated) -> None:

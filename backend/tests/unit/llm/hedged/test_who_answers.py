@@ -102,7 +102,7 @@ class TestWhoAnswers:
             call(patchbay.get_llm("f"), "hi")
 
         assert len(provider.requests) == 3
-        assert len({one.model for one in provider.requests}) == 1
+        assert len({request.model for request in provider.requests}) == 1
 
     def test_what_calls_take_is_learnt_from_them(
         self, make: Make, chain: str, call: Driver, provider: Gated
@@ -160,7 +160,7 @@ class TestWhoAnswers:
         with pytest.raises(AllAttemptsFailedError) as caught:
             call(hedged(AT_ONCE).get_llm("f"), "hi")
 
-        assert [one.endpoint for one in caught.value.attempts] == chain_of(chain)
+        assert [attempt.endpoint for attempt in caught.value.attempts] == chain_of(chain)
         assert len(provider.requests) == 2
 
     def test_who_is_asked_again_if_both_fail(
@@ -186,7 +186,7 @@ class TestWhoAnswers:
         with pytest.raises(RejectedRequestError) as caught:
             call(hedged(AT_ONCE).get_llm("f"), "hi")
 
-        assert [(one.endpoint, one.outcome) for one in caught.value.attempts] == list(
+        assert [(attempt.endpoint, attempt.outcome) for attempt in caught.value.attempts] == list(
             zip(chain_of(chain), ["failed", "cancelled"], strict=True)
         )
         assert is_closed(provider, second_model(chain))
@@ -194,7 +194,7 @@ class TestWhoAnswers:
     def test_a_feature_that_does_not_hedge_goes_its_usual_way(
         self, make: Make, chain: str, call: Driver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hedged_request, "HedgedRequest", None)
+        monkeypatch.setattr(hedged_request, "HedgedPair", None)
 
         assert call(make(chain_of(chain)).get_llm("f"), "hi").text
 

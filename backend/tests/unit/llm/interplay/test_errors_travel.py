@@ -28,7 +28,7 @@ from backend.utils.llm.errors import (
 )
 from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.receipt import Attempt
-from backend.utils.llm.receipt import Usage as Tokens
+from backend.utils.llm.receipt import TokenUsage as Tokens
 from backend.utils.llm.testing import Raw, Status, StreamError
 
 from ..samples import CANARY, Person

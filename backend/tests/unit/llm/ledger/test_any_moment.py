@@ -71,7 +71,7 @@ def test_whenever_something_is_raised_from_outside_what_was_sent_has_one_record(
                 called(patchbay, call, f"number {number}")
         patchbay.close()
 
-    recorded = [one.user for one in sink.records]
+    recorded = [record.user for record in sink.records]
     sent = {str(request.body["messages"][-1]["content"]) for request in provider.requests if request.body}
     assert sent <= set(recorded)
     assert len(set(recorded)) == len(recorded)

@@ -131,8 +131,8 @@ def test_every_request_has_a_record_that_says_what_the_receipt_says(
 
     assert len(sink.records) == len(provider.requests)
     assert list(map(facts, sink.records)) == list(map(told, attempts))
-    assert [one.number for one in sink.records] == list(range(1, len(attempts) + 1))
-    assert len({one.call for one in sink.records}) == 1
+    assert [record.number for record in sink.records] == list(range(1, len(attempts) + 1))
+    assert len({record.call for record in sink.records}) == 1
 
 
 def test_a_repaired_answer_has_a_record_of_both_requests(
@@ -142,11 +142,11 @@ def test_a_repaired_answer_has_a_record_of_both_requests(
 
     make(OPENAI, ledger=sink).get_llm("f").with_structured_output(Person).invoke("who?")
 
-    assert [(one.outcome, one.category) for one in sink.records] == [
+    assert [(record.outcome, record.category) for record in sink.records] == [
         ("rejected", "invalid_output"),
         ("ok", None),
     ]
-    assert not any(one.stream for one in sink.records)
+    assert not any(record.stream for record in sink.records)
 
 
 def test_the_call_is_named_the_same_in_records_receipt_and_error(
@@ -159,7 +159,7 @@ def test_the_call_is_named_the_same_in_records_receipt_and_error(
     with pytest.raises(LLMError) as caught:
         call(model, "hi")
 
-    assert [one.call for one in sink.records] == [*named, caught.value.call_id]
+    assert [record.call for record in sink.records] == [*named, caught.value.call_id]
     assert caught.value.as_dict()["call_id"] == caught.value.call_id
     assert sorted(named) == named
     assert {UUID(one).version for one in named} == {7}
@@ -206,7 +206,7 @@ class TestWhatIsGivenUp:
 
         asyncio.run(leave())
 
-        assert [one.outcome for one in sink.records] == ["cancelled"]
+        assert [record.outcome for record in sink.records] == ["cancelled"]
 
     def test_a_task_that_is_cancelled_has_its_record(
         self, make: Make, provider: LoopbackProvider, sink: MemorySink
@@ -222,7 +222,7 @@ class TestWhatIsGivenUp:
 
         asyncio.run(cancel())
 
-        assert [(one.outcome, one.estimated) for one in sink.records] == [("cancelled", True)]
+        assert [(record.outcome, record.estimated) for record in sink.records] == [("cancelled", True)]
 
     def test_a_request_that_took_too_long_has_its_record(
         self, make: Make, call: Driver, provider: LoopbackProvider, sink: MemorySink
@@ -234,7 +234,7 @@ class TestWhatIsGivenUp:
         with pytest.raises(LLMError):
             call(patchbay.get_llm("f"), "hi")
 
-        assert [(one.outcome, one.category) for one in sink.records] == [("failed", "timeout")]
+        assert [(record.outcome, record.category) for record in sink.records] == [("failed", "timeout")]
 
     def test_what_the_application_raises_leaves_the_record_of_a_failure(
         self, make: Make, sink: MemorySink, whole: Driver
@@ -261,7 +261,7 @@ def test_a_hedge_has_a_record_and_so_has_the_request_that_lost(
     answer = call(patchbay.get_llm("f"), "hi")
 
     in_order = sorted(sink.records, key=lambda one: one.number)
-    assert [(one.endpoint, one.outcome, one.hedge) for one in in_order] == [
+    assert [(record.endpoint, record.outcome, record.hedge) for record in in_order] == [
         (OPENAI, "cancelled", False),
         (GEMINI, "ok", True),
     ]
@@ -274,8 +274,11 @@ def test_a_copy_has_a_record_of_its_own_call(make: Make, call: Driver, sink: Mem
     call(patchbay.get_llm("f"), "hi")
     patchbay.runtime.shadows.join(5)
 
-    assert [(one.endpoint, one.arm) for one in sink.records] == [(OPENAI, None), (ANTHROPIC, "shadow")]
-    assert len({one.call for one in sink.records}) == 2
+    assert [(record.endpoint, record.arm) for record in sink.records] == [
+        (OPENAI, None),
+        (ANTHROPIC, "shadow"),
+    ]
+    assert len({record.call for record in sink.records}) == 2
 
 
 def test_an_endpoint_on_trial_is_told_by_its_arm(make: Make, sink: MemorySink) -> None:
@@ -283,7 +286,7 @@ def test_an_endpoint_on_trial_is_told_by_its_arm(make: Make, sink: MemorySink) -
 
     patchbay.get_llm("f", caller=Caller(user_id="u")).invoke("hi")
 
-    assert [(one.arm, one.degraded) for one in sink.records] == [(GEMINI, False)]
+    assert [(record.arm, record.degraded) for record in sink.records] == [(GEMINI, False)]
 
 
 class Watch(BaseCallbackHandler):
@@ -337,7 +340,7 @@ def test_a_sink_that_raises_changes_no_outcome_and_the_log_is_told_of_few_of_man
         answers = [driver(model, "hi") for driver in DRIVERS * 6]
 
     assert all(answer.text for answer in answers)
-    assert [one.getMessage() for one in caplog.records if "ledger" in one.name] == [
+    assert [record.getMessage() for record in caplog.records if "ledger" in record.name] == [
         "the ledger has lost 1 record(s): OSError",
         "the ledger has lost 10 record(s): OSError",
     ]
@@ -351,7 +354,7 @@ def test_calls_of_many_threads_have_one_record_each(
     with ThreadPoolExecutor(8) as pool:
         named = list(pool.map(lambda _: receipt(invoke(model, "hi"))["id"], range(80)))
 
-    assert Counter(one.call for one in sink.records) == Counter(named)
+    assert Counter(record.call for record in sink.records) == Counter(named)
     assert len(provider.requests) == len(set(named)) == 80
 
 
@@ -373,7 +376,7 @@ class TestWhatItHolds:
 
         make(OPENAI, ledger=sink).get_llm("f", caller=caller).invoke("hi")
 
-        assert [(one.user, one.tenant, one.key_owner) for one in sink.records] == [
+        assert [(record.user, record.tenant, record.key_owner) for record in sink.records] == [
             ("user-1", "tenant-1", "house")
         ]
 
@@ -384,7 +387,7 @@ class TestWhatItHolds:
 
         make([OPENAI, GEMINI], ledger=sink).get_llm("f").invoke("hi")
 
-        assert [one.degraded for one in sink.records] == [False, True]
+        assert [record.degraded for record in sink.records] == [False, True]
 
     def test_a_model_without_a_price_has_tokens_and_no_cost(self, make: Make, sink: MemorySink) -> None:
         make(UNPRICED, ledger=sink).get_llm("f").invoke("hi")
@@ -414,7 +417,7 @@ class TestWhatItHolds:
 
         make(OPENAI, row, ledger=sink).get_llm("f").invoke("hi")
 
-        assert [(one.input, one.cost) for one in sink.records] == [(tokens, cost)]
+        assert [(record.input, record.cost) for record in sink.records] == [(tokens, cost)]
 
     @pytest.mark.parametrize(
         ("row", "version"),
@@ -444,7 +447,7 @@ class TestWhatItHolds:
             call(model, "hi")
         call(model, "hi")
 
-        assert [one.trace for one in sink.records] == [f"{0xABC:032x}", None]
+        assert [record.trace for record in sink.records] == [f"{0xABC:032x}", None]
 
 
 NAMED: list[tuple[dict[str, str], str | None]] = [
@@ -498,7 +501,7 @@ class Kept(StoredSecret):
 
 def key_names(patchbay: Patchbay, sink: MemorySink, caller: Caller | None = None) -> set[str | None]:
     patchbay.get_llm("f", caller=caller).invoke("hi")
-    return {one.key for one in sink.records}
+    return {record.key for record in sink.records}
 
 
 class TestKeys:
@@ -522,7 +525,7 @@ class TestKeys:
         key_names(patchbay, sink)
 
         assert len(key_names(patchbay, sink, of_user)) == 2
-        assert [one.key_owner for one in sink.records] == ["house", "user"]
+        assert [record.key_owner for record in sink.records] == ["house", "user"]
 
     def test_without_a_secret_it_has_none(self, make: Make, sink: MemorySink, of_user: Caller) -> None:
         patchbay = make(OPENAI, ledger=sink)

@@ -65,11 +65,13 @@ def patchbay(server: LoopbackProvider, sink: MemorySink) -> Iterator[Patchbay]:
 
 def usd(records: Sequence[AttemptRecord]) -> Decimal:
     """What they cost together; all of them are priced."""
-    return sum((Decimal(one.cost).scaleb(-12) for one in records if one.cost is not None), Decimal(0))
+    return sum(
+        (Decimal(record.cost).scaleb(-12) for record in records if record.cost is not None), Decimal(0)
+    )
 
 
 def of(sink: MemorySink, call: str) -> list[AttemptRecord]:
-    return [one for one in sink.records if one.call == call]
+    return [record for record in sink.records if record.call == call]
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -101,5 +103,5 @@ def test_the_attempts_of_a_call_add_up_to_it(
     told = receipt(model.invoke("who?")["raw"])
 
     both = of(sink, told["id"])
-    assert [one.input for one in both] == [rejected.input_tokens, accepted.input_tokens]
+    assert [record.input for record in both] == [rejected.input_tokens, accepted.input_tokens]
     assert usd(both) == Decimal(told["cost_usd"])

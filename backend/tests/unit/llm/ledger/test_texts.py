@@ -36,7 +36,11 @@ def folder(tmp_path: Path) -> TextFolder:
 
 def all_of(folder: TextFolder, sink: MemorySink) -> list[AttemptText]:
     """The texts of all calls, in the order of their records."""
-    return [text for call in dict.fromkeys(one.call for one in sink.records) for text in folder.of(call)]
+    return [
+        text
+        for call in dict.fromkeys(record.call for record in sink.records)
+        for text in folder.find_texts(call)
+    ]
 
 
 def text(call: str = "call", until: str = "2026-12-06") -> AttemptText:
@@ -154,8 +158,8 @@ def test_texts_go_when_their_day_has_come_and_nothing_else_does(folder: TextFold
     assert folder.prune(TODAY) == 2
     assert folder.prune(TODAY) == 0
 
-    assert [list(folder.of(day)) for day in ("2026-11-28", "2026-11-29")] == [[], []]
-    assert [one.until for one in folder.of("2026-11-30")] == ["2026-11-30"]
+    assert [list(folder.find_texts(day)) for day in ("2026-11-28", "2026-11-29")] == [[], []]
+    assert [one.until for one in folder.find_texts("2026-11-30")] == ["2026-11-30"]
     assert (tmp_path / "texts" / "until-then.jsonl").exists()
 
 
@@ -164,4 +168,4 @@ def test_a_folder_of_texts_is_for_its_owner_alone(folder: TextFolder, tmp_path: 
 
     places = [tmp_path / "texts", *(tmp_path / "texts").iterdir()]
     assert {place.stat().st_mode & 0o077 for place in places} == {0}
-    assert list(folder.of("call")) == [text()]
+    assert list(folder.find_texts("call")) == [text()]

@@ -6,7 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from backend.utils.llm.state.experiments import CONTROL, Experiments, TrialStopConditions, VariantResults
+from backend.utils.llm.state.experiments import (
+    CONTROL,
+    ExperimentTracker,
+    TrialStopConditions,
+    VariantResults,
+)
 
 NEW = "red:new"
 STOP = TrialStopConditions(after=10, errors=0.1, latency=2.0, cost=3.0)
@@ -24,20 +29,20 @@ def arm(answers: int, failures: int = 0, seconds: float = 1.0, cost: str | None 
 def judged(
     control: VariantResults, trial: VariantResults, stop: TrialStopConditions | None = STOP
 ) -> str | None:
-    experiments = Experiments()
-    experiments.record_and_judge("f", CONTROL, control, stop)
-    return experiments.record_and_judge("f", NEW, trial, stop)
+    experiments = ExperimentTracker()
+    experiments.record_and_judge_trial("f", CONTROL, control, stop)
+    return experiments.record_and_judge_trial("f", NEW, trial, stop)
 
 
 def test_only_answers_count_for_latency_and_cost() -> None:
     told = arm(3, failures=1, seconds=2.0)
 
-    assert (told.error_share, told.mean_seconds) == (0.25, 2.0)
+    assert (told.failure_rate, told.mean_seconds) == (0.25, 2.0)
     assert told.mean_cost == pytest.approx(0.01)
 
 
 def test_of_what_never_answered_nothing_is_known() -> None:
-    assert (VariantResults().error_share, VariantResults().mean_seconds, VariantResults().mean_cost) == (
+    assert (VariantResults().failure_rate, VariantResults().mean_seconds, VariantResults().mean_cost) == (
         0.0,
         None,
         None,
@@ -92,11 +97,11 @@ def test_what_does_not_matter_ends_nothing(stop: TrialStopConditions | None) -> 
 
 
 def test_it_ends_once_and_for_all_and_goes_on_being_counted() -> None:
-    experiments = Experiments()
-    experiments.record_and_judge("f", CONTROL, arm(10), STOP)
+    experiments = ExperimentTracker()
+    experiments.record_and_judge_trial("f", CONTROL, arm(10), STOP)
 
     reasons = [
-        experiments.record_and_judge("f", NEW, trial, STOP)
+        experiments.record_and_judge_trial("f", NEW, trial, STOP)
         for trial in (arm(0, failures=10), arm(0, failures=11), arm(99))
     ]
 
@@ -106,9 +111,9 @@ def test_it_ends_once_and_for_all_and_goes_on_being_counted() -> None:
 
 
 def test_the_control_and_other_features_go_on() -> None:
-    experiments = Experiments()
-    experiments.record_and_judge("f", NEW, arm(10), STOP)
-    experiments.record_and_judge("f", CONTROL, arm(0, failures=50), STOP)
+    experiments = ExperimentTracker()
+    experiments.record_and_judge_trial("f", NEW, arm(10), STOP)
+    experiments.record_and_judge_trial("f", CONTROL, arm(0, failures=50), STOP)
 
     assert experiments.trial_stop_reason("f", CONTROL) is None
     assert experiments.trial_stop_reason("g", NEW) is None

@@ -197,7 +197,7 @@ def test_what_rests_says_what_the_next_call_does(
     if is_probed:
         health.admit_request(CIRCUIT, 1.0, last_resort=False)
 
-    assert [one.kind for one in health.list_unhealthy_circuits()] == [kind]
+    assert [circuit.kind for circuit in health.list_unhealthy_circuits()] == [kind]
 
 
 def test_whose_key_it_is_makes_no_difference_between_two_circuits() -> None:
@@ -242,4 +242,6 @@ def test_what_is_told_and_what_rests_are_the_same_whatever_happens(events: list[
     if is_open or is_cooling:
         assert len(health.list_unhealthy_circuits()) == 1
     else:
-        assert all(one.category is FailureCategory.RATE_LIMIT for one in health.list_unhealthy_circuits())
+        assert all(
+            circuit.category is FailureCategory.RATE_LIMIT for circuit in health.list_unhealthy_circuits()
+        )

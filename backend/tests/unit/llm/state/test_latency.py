@@ -11,8 +11,8 @@ from backend.utils.llm.state.latency import (
     FAILURE_SECONDS,
     FailureRate,
     LatencyEstimate,
-    estimate_after_answer,
-    estimate_after_failure,
+    latency_after_answer,
+    latency_after_failure,
 )
 
 times = st.floats(0.001, 100)
@@ -24,7 +24,7 @@ def test_it_lies_between_the_quickest_answer_and_the_slowest(answers: list[tuple
     latency, now = None, 0.0
     for seconds, pause in answers:
         now += pause
-        latency = estimate_after_answer(latency, seconds, now)
+        latency = latency_after_answer(latency, seconds, now)
 
     assert latency is not None
     quickest, slowest = min(answers)[0], max(answers)[0]
@@ -50,7 +50,7 @@ def test_the_longer_the_pause_the_more_the_next_answer_counts() -> None:
 
 def test_the_second_answer_replaces_the_first() -> None:
     """Connections were set up for that one, and caches were cold."""
-    first = estimate_after_answer(None, 10.0, 0.0)
+    first = latency_after_answer(None, 10.0, 0.0)
 
     assert first.with_answer(1.0, 0.0).seconds == 1.0
     assert first.with_answer(1.0, 0.0).with_answer(2.0, 0.0).seconds == 1.3
@@ -76,10 +76,10 @@ def test_a_failure_that_takes_long_makes_it_slower() -> None:
 
 @pytest.mark.parametrize(("seconds", "taken_for"), [(0.005, FAILURE_SECONDS), (60.0, 60.0)])
 def test_what_has_only_failed_so_far_is_slow_until_it_answers(seconds: float, taken_for: float) -> None:
-    failed = estimate_after_failure(None, seconds, 0.0)
+    failed = latency_after_failure(None, seconds, 0.0)
 
     assert failed.seconds == taken_for
-    assert estimate_after_failure(failed, 0.005, 1.0).with_answer(0.1, 1.0).seconds == pytest.approx(0.1)
+    assert latency_after_failure(failed, 0.005, 1.0).with_answer(0.1, 1.0).seconds == pytest.approx(0.1)
 
 
 class TestFailing:

@@ -73,7 +73,7 @@ def test_who_has_the_least_heat_was_used_least(requests: list[tuple[tuple[str, s
         clock.now += pause
         targets.record_start(target, number, HOUR)
 
-    one, other = targets.loads([A, B])
+    one, other = targets.list_loads([A, B])
     if abs(targets.recent_request_count(A) - targets.recent_request_count(B)) > 1e-6:
         assert (one.recent_requests < other.recent_requests) == (
             targets.recent_request_count(A) < targets.recent_request_count(B)
@@ -90,10 +90,10 @@ def test_weeks_of_work_do_not_wear_it_out(targets: TargetLoads, clock: Clock) ->
 
 def test_who_catches_up_is_as_used_as_the_other_and_never_less_than_it_was(targets: TargetLoads) -> None:
     targets.record_start(A, 1, HOUR)
-    recent_requests = targets.loads([A])[0].recent_requests
+    recent_requests = targets.list_loads([A])[0].recent_requests
 
-    targets.raise_recent_requests(B, recent_requests)
-    targets.raise_recent_requests(A, recent_requests - 1)
+    targets.set_min_recent_requests(B, recent_requests)
+    targets.set_min_recent_requests(A, recent_requests - 1)
 
     assert (targets.recent_request_count(A), targets.recent_request_count(B)) == (1.0, 1.0)
 
@@ -102,7 +102,7 @@ def test_streams_and_whole_answers_are_timed_apart(targets: TargetLoads) -> None
     targets.record_answer(A, "total", 3.0)
     targets.record_answer(A, "first_token", 0.2)
 
-    total, first = targets.latency(A, "total"), targets.latency(A, "first_token")
+    total, first = targets.mean_latency(A, "total"), targets.mean_latency(A, "first_token")
     assert total is not None
     assert first is not None
     assert (total.seconds, first.seconds) == (3.0, 0.2)
@@ -111,15 +111,15 @@ def test_streams_and_whole_answers_are_timed_apart(targets: TargetLoads) -> None
 def test_what_is_not_known_is_not_guessed(targets: TargetLoads) -> None:
     targets.record_start(A, 1, HOUR)
 
-    assert targets.latency(A, "total") is None
-    assert targets.loads([A, B])[0].failing is None
+    assert targets.mean_latency(A, "total") is None
+    assert targets.list_loads([A, B])[0].failing is None
 
 
 def test_a_failure_marks_an_endpoint_as_failing_and_answers_clear_it(targets: TargetLoads) -> None:
     targets.record_failure(A, "total", 0.005)
     shares = []
     for _ in range(3):
-        failing = targets.loads([A])[0].failing
+        failing = targets.list_loads([A])[0].failing
         assert failing is not None
         shares.append(failing.share)
         targets.record_answer(A, "total", 0.1)

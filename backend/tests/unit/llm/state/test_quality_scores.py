@@ -25,7 +25,7 @@ def scores(clock: Clock) -> QualityScores:
 
 def test_with_too_few_nothing_is_known(scores: QualityScores) -> None:
     for _ in range(4):
-        scores.add("f", SMALL, 1.0)
+        scores.record_score("f", SMALL, 1.0)
 
     assert scores.mean_score("f", SMALL, min_count=4, max_age_seconds=HOUR) == 1.0
     assert scores.mean_score("f", SMALL, min_count=5, max_age_seconds=HOUR) is None
@@ -35,7 +35,7 @@ def test_with_too_few_nothing_is_known(scores: QualityScores) -> None:
 def test_what_is_too_old_is_forgotten(scores: QualityScores, clock: Clock) -> None:
     for now, score in [(0.0, 0.0), (10.0, 1.0), (20.0, 0.5)]:
         clock.now = now
-        scores.add("f", SMALL, score)
+        scores.record_score("f", SMALL, score)
     clock.now = 100.0
 
     assert scores.mean_score("f", SMALL, min_count=1, max_age_seconds=95.0) == 0.75
@@ -46,7 +46,7 @@ def test_what_is_too_old_is_forgotten(scores: QualityScores, clock: Clock) -> No
 def test_it_is_the_mean_of_the_last_hundred(given_scores: list[float]) -> None:
     scores = QualityScores(Clock())
     for score in given_scores:
-        scores.add("f", SMALL, score)
+        scores.record_score("f", SMALL, score)
 
     last = given_scores[-MOST_SCORES:]
     assert scores.mean_score("f", SMALL, min_count=1, max_age_seconds=HOUR) == pytest.approx(
@@ -59,14 +59,14 @@ def test_what_has_recovered_need_not_make_up_for_what_it_was(
     scores: QualityScores, good: int, quality: float
 ) -> None:
     for score in [0.0] * 100 + [1.0] * good:
-        scores.add("f", SMALL, score)
+        scores.record_score("f", SMALL, score)
 
     assert scores.best_recent_mean("f", SMALL, min_count=20, max_age_seconds=HOUR) == pytest.approx(quality)
 
 
 def test_what_was_good_does_not_fall_by_a_few_poor_ones(scores: QualityScores) -> None:
     for score in [1.0] * 90 + [0.0] * 10:
-        scores.add("f", SMALL, score)
+        scores.record_score("f", SMALL, score)
 
     assert scores.best_recent_mean("f", SMALL, min_count=20, max_age_seconds=HOUR) == pytest.approx(0.9)
     assert scores.best_recent_mean("f", LARGE, min_count=20, max_age_seconds=HOUR) is None

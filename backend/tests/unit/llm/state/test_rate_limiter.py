@@ -20,7 +20,7 @@ from backend.utils.llm.state.rate_limiter import (
     MOST_SCOPES,
     MeteredScope,
     RateLimiter,
-    first_quota_reset,
+    find_first_quota_reset,
 )
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def test_a_request_that_never_arrived_counts_for_nothing(meters: RateLimiter) ->
     key = meter(requests="1/minute", tokens="100/minute")
     meters.count_request([key], 100, 1, LONG)
 
-    meters.settle_request([key], 1, 0, arrived=False)
+    meters.settle_request([key], 1, 0, reached_provider=False)
 
     assert meters.find_exceeded_limit([key], 100) is None
 
@@ -195,7 +195,7 @@ def test_an_answer_that_is_still_tested_gives_back_what_it_did_not_use_though_ot
 ) -> None:
     key = meter(tokens="100/minute")
     meters.count_request([key], 60, 1, LONG)
-    meters.mark_answered([key], 1)
+    meters.mark_request_answered([key], 1)
     meters.count_request([key], 10, 2, LONG)
 
     meters.settle_request([key], 1, 10)
@@ -413,7 +413,7 @@ class TestQuotas:
             None: math.inf,
         }
 
-        assert first_quota_reset([meter(**limits)], resets) == ends[per]
+        assert find_first_quota_reset([meter(**limits)], resets) == ends[per]
 
     def test_the_next_day_has_its_own_end(self, meters: RateLimiter, clock: Clocks) -> None:
         before = meters.next_quota_resets()["day"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from backend.utils.llm.state.session_affinity import MOST_CONVERSATIONS, LadderRung, SessionAffinity
+from backend.utils.llm.state.session_affinity import MOST_CONVERSATIONS, ContextLadderRung, SessionAffinity
 
-SMALL, LARGE = LadderRung("red:small", 1000), LadderRung("red:large", 9000)
+SMALL, LARGE = ContextLadderRung("red:small", 1000), ContextLadderRung("red:large", 9000)
 
 
 def test_it_climbs_with_the_prompt_and_each_scope_is_for_itself() -> None:
@@ -12,7 +12,7 @@ def test_it_climbs_with_the_prompt_and_each_scope_is_for_itself() -> None:
     for scope, rung, tokens in [("f", SMALL, 900), ("g", SMALL, 900), ("f", LARGE, 1001)]:
         affinity.record_rung(scope, "talk", rung, tokens)
 
-    assert [affinity.last_rung(scope, "talk") for scope in "fgh"] == [LARGE, SMALL, None]
+    assert [affinity.find_last_rung(scope, "talk") for scope in "fgh"] == [LARGE, SMALL, None]
 
 
 def test_it_stays_where_its_prompt_fits_whoever_serves_it() -> None:
@@ -21,7 +21,7 @@ def test_it_stays_where_its_prompt_fits_whoever_serves_it() -> None:
 
     affinity.record_rung("f", "talk", LARGE, 900)
 
-    assert affinity.last_rung("f", "talk") == SMALL
+    assert affinity.find_last_rung("f", "talk") == SMALL
 
 
 def test_it_comes_down_when_it_is_served_below() -> None:
@@ -30,7 +30,7 @@ def test_it_comes_down_when_it_is_served_below() -> None:
 
     affinity.record_rung("f", "talk", SMALL, 700)
 
-    assert affinity.last_rung("f", "talk") == SMALL
+    assert affinity.find_last_rung("f", "talk") == SMALL
 
 
 def test_beyond_ten_thousand_the_least_recently_used_is_forgotten() -> None:
@@ -40,4 +40,4 @@ def test_beyond_ten_thousand_the_least_recently_used_is_forgotten() -> None:
     affinity.record_rung("f", "0", LARGE, 1001)
     affinity.record_rung("f", "one more", SMALL, 900)
 
-    assert [affinity.last_rung("f", talk) for talk in ("0", "1", "2")] == [LARGE, None, SMALL]
+    assert [affinity.find_last_rung("f", talk) for talk in ("0", "1", "2")] == [LARGE, None, SMALL]

@@ -15,7 +15,7 @@ from backend.utils.llm.state.tail_latency import (
     REMEMBERED,
     HedgeBudget,
     RecentLatencies,
-    TailLatency,
+    TailLatencyTracker,
 )
 
 seconds = st.floats(0.0, 1000.0)
@@ -23,8 +23,8 @@ seconds = st.floats(0.0, 1000.0)
 
 def tail_of(*times: float) -> RecentLatencies:
     tail = RecentLatencies()
-    for one in times:
-        tail.record_answer(one)
+    for time in times:
+        tail.record_answer(time)
     return tail
 
 
@@ -53,20 +53,20 @@ class TestTail:
     def test_who_waited_no_longer_counts_if_that_was_long(self) -> None:
         tail = tail_of(*[1.0] * REMEMBERED)
         for _ in range(10):
-            tail.record_cancelled(4.0)
+            tail.record_cancelled_request(4.0)
 
         assert tail.p95 == 4.0
 
     def test_a_call_that_was_cancelled_early_is_not_counted(self) -> None:
         tail = tail_of(*[1.0] * ENOUGH)
         for _ in range(REMEMBERED):
-            tail.record_cancelled(0.01)
+            tail.record_cancelled_request(0.01)
 
         assert (tail.p95, len(tail)) == (1.0, ENOUGH)
 
     def test_without_samples_there_is_no_tail_latency(self) -> None:
         tail = RecentLatencies()
-        tail.record_cancelled(100.0)
+        tail.record_cancelled_request(100.0)
 
         assert len(tail) == 0
 
@@ -77,7 +77,7 @@ class TestTail:
             took, begins = chance.lognormvariate(0.0, 0.5), cut.p95
             whole.record_answer(took)
             if begins is not None and took > begins:
-                cut.record_cancelled(begins)
+                cut.record_cancelled_request(begins)
             else:
                 cut.record_answer(took)
 
@@ -88,13 +88,13 @@ class TestTailLatency:
     """Each feature for itself."""
 
     def test_features_endpoints_and_kinds_of_time_are_kept_apart(self) -> None:
-        tails = TailLatency()
-        tails.latencies_of("f", "red:m", "total").record_answer(1.0)
+        tails = TailLatencyTracker()
+        tails.recent_latencies("f", "red:m", "total").record_answer(1.0)
 
-        assert len(tails.latencies_of("f", "red:m", "total")) == 1
-        assert len(tails.latencies_of("f", "red:m", "first_token")) == 0
-        assert len(tails.latencies_of("f", "blue:m", "total")) == 0
-        assert len(tails.latencies_of("g", "red:m", "total")) == 0
+        assert len(tails.recent_latencies("f", "red:m", "total")) == 1
+        assert len(tails.recent_latencies("f", "red:m", "first_token")) == 0
+        assert len(tails.recent_latencies("f", "blue:m", "total")) == 0
+        assert len(tails.recent_latencies("g", "red:m", "total")) == 0
 
 
 class TestHedgeBudget:
@@ -103,22 +103,22 @@ class TestHedgeBudget:
     def test_so_many_calls_earn_one_hedge(self) -> None:
         budget = HedgeBudget()
         for _ in range(CALLS_PER_HEDGE - 1):
-            budget.earn("f")
-        assert not budget.can_spend("f")
+            budget.record_call("f")
+        assert not budget.can_hedge("f")
 
-        budget.earn("f")
-        assert budget.can_spend("f")
-        assert not budget.can_spend("g")
+        budget.record_call("f")
+        assert budget.can_hedge("f")
+        assert not budget.can_hedge("g")
 
-        budget.spend("f")
-        assert not budget.can_spend("f")
+        budget.spend_hedge("f")
+        assert not budget.can_hedge("f")
 
     def test_only_a_few_are_saved_up(self) -> None:
         budget, paid = HedgeBudget(), 0
         for _ in range(1000):
-            budget.earn("f")
-        while budget.can_spend("f"):
-            budget.spend("f")
+            budget.record_call("f")
+        while budget.can_hedge("f"):
+            budget.spend_hedge("f")
             paid += 1
 
         assert paid == MOST_SAVED
@@ -127,8 +127,8 @@ class TestHedgeBudget:
     def test_never_more_than_one_call_in_twenty_is_hedged(self, wanted: list[bool]) -> None:
         budget, paid = HedgeBudget(), 0
         for calls, is_wanted in enumerate(wanted, 1):
-            budget.earn("f")
-            if is_wanted and budget.can_spend("f"):
-                budget.spend("f")
+            budget.record_call("f")
+            if is_wanted and budget.can_hedge("f"):
+                budget.spend_hedge("f")
                 paid += 1
             assert paid <= calls / 20

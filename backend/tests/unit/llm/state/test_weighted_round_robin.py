@@ -92,11 +92,11 @@ class TestNewcomers:
     A, B = ("a", ""), ("b", "")
 
     def test_the_first_time_there_are_none(self, round_robin: WeightedRoundRobin) -> None:
-        assert round_robin.find_and_record_newcomers(SCOPE, {self.A, self.B}) == set()
+        assert round_robin.find_and_record_new_targets(SCOPE, {self.A, self.B}) == set()
 
     def test_who_was_away_is_new_once(self, round_robin: WeightedRoundRobin) -> None:
         found = [
-            round_robin.find_and_record_newcomers(SCOPE, targets)
+            round_robin.find_and_record_new_targets(SCOPE, targets)
             for targets in ({self.A}, {self.A, self.B}, {self.A, self.B})
         ]
 
@@ -125,8 +125,8 @@ class TestDice:
     """What the next choice falls by."""
 
     def test_they_lie_until_a_choice_is_made(self, round_robin: WeightedRoundRobin) -> None:
-        first = [round_robin.choice_draw for _ in range(3)]
+        first = [round_robin.choice_random_number for _ in range(3)]
         round_robin.record_choice("any")
 
         assert len(set(first)) == 1
-        assert round_robin.choice_draw != first[0]
+        assert round_robin.choice_random_number != first[0]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
-from backend.utils.llm.rate_limits import SECONDS, Period, Rate
+from backend.utils.llm.rate_limits import SECONDS, Period, RateLimit
 from backend.utils.llm.state.windows import EXACT_GRANTS, CalendarWindow, SlidingWindow, period_end
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def let_out_on_arrival(window: Window, clock: Clock, most: int, arrivals: Iterab
     for at in arrivals:
         clock.now = max(clock.now, at)
         clock.now += window.seconds_until_free([1], most)
-        window.add(1)
+        window.add_amount(1)
         went.append(clock.now)
     return went
 
@@ -71,7 +71,7 @@ def as_soon_as_possible(
         clock.now += pause
         while seconds := window.seconds_until_free([amount], most):
             clock.now += seconds
-        window.add(amount)
+        window.add_amount(amount)
         went.append((clock.now, amount))
     return went
 
@@ -86,7 +86,7 @@ class TestSliding:
         for pause, amount in wished:
             clock.now += pause * SECONDS[per]
             if not window.seconds_until_free([amount], most):
-                window.add(amount)
+                window.add_amount(amount)
                 went.append((clock.now, amount))
 
         assert fullest(went, SECONDS[per]) <= most
@@ -133,7 +133,7 @@ class TestSliding:
         window, clock = sliding(per)
         for _ in range(20_000):
             clock.now += SECONDS[per] / 18_000
-            window.add(1)
+            window.add_amount(1)
 
         assert len(window._log) <= EXACT_GRANTS + 3_600
 
@@ -153,20 +153,20 @@ class TestSliding:
     @pytest.mark.parametrize(("later", "used"), [(20, 40), (59.9, 40), (60, 0)])
     def test_what_is_given_back_is_given_back_where_it_was_taken(self, later: float, used: int) -> None:
         window, clock = sliding("minute")
-        grant = window.add(70)
+        grant = window.add_amount(70)
         clock.now = later
 
-        window.give_back(grant, 30)
+        window.release_amount(grant, 30)
 
         assert window.used_amount() == used
 
     def test_what_is_given_back_too_late_makes_no_room(self) -> None:
         window, clock = sliding("minute")
-        grant = window.add(70)
+        grant = window.add_amount(70)
         clock.now = 60
-        window.add(10)
+        window.add_amount(10)
 
-        window.give_back(grant, 30)
+        window.release_amount(grant, 30)
 
         assert window.used_amount() == 10
 
@@ -178,9 +178,9 @@ class TestSliding:
         kept: list[tuple[float, int]] = []
         for pause, amount, comes_back in events:
             clock.now += pause
-            grant = window.add(amount)
+            grant = window.add_amount(amount)
             if comes_back:
-                window.give_back(grant, amount)
+                window.release_amount(grant, amount)
             else:
                 kept.append((clock.now, amount))
 
@@ -201,7 +201,7 @@ class TestCalendar:
     )
     def test_quotas_begin_anew_at_zero_in_utc(self, per: Period, now: datetime, ends: datetime) -> None:
         window, clock = calendar(per, now.timestamp())
-        window.add(5)
+        window.add_amount(5)
 
         assert window.seconds_until_free([1], 5) == (ends - now).total_seconds()
         assert period_end(per, now.timestamp()) == ends.timestamp()
@@ -215,26 +215,26 @@ class TestCalendar:
 
     def test_nothing_is_given_back_to_today_of_what_was_taken_yesterday(self) -> None:
         window, clock = calendar("day")
-        grant = window.add(90)
+        grant = window.add_amount(90)
         clock.now += 12 * 3600
-        window.add(90)
+        window.add_amount(90)
 
-        window.give_back(grant, 60)
+        window.release_amount(grant, 60)
 
         assert window.used_amount() == 90
 
     def test_what_was_taken_today_is_given_back_today(self) -> None:
         window, clock = calendar("day")
-        grant = window.add(90)
+        grant = window.add_amount(90)
         clock.now += 3600
 
-        window.give_back(grant, 60)
+        window.release_amount(grant, 60)
 
         assert window.used_amount() == 30
 
     def test_a_clock_that_is_put_back_begins_nothing_anew(self) -> None:
         window, clock = calendar("day")
-        window.add(80)
+        window.add_amount(80)
         clock.now -= 86_400
 
         assert window.used_amount() == 80
@@ -242,9 +242,9 @@ class TestCalendar:
 
 @pytest.mark.parametrize("per", ["minute", "day"])
 def test_nobody_waits_for_room_that_is_there(per: Period) -> None:
-    rate = Rate(10, per)
+    rate = RateLimit(10, per)
     window: Window = sliding(per)[0] if per == "minute" else calendar(per)[0]
-    window.add(4)
+    window.add_amount(4)
 
     assert window.seconds_until_free([3, 3], rate.amount) == 0
     assert window.seconds_until_free([3, 4], rate.amount) > 0

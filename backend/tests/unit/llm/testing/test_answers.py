@@ -141,7 +141,9 @@ def test_tool_calls_on_openai(provider: LoopbackProvider, client: httpx2.Client)
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["content"] is None
     functions = [one["function"] for one in choice["message"]["tool_calls"]]
-    assert [(one["name"], json.loads(one["arguments"])) for one in functions] == list(calls.calls)
+    assert [(function["name"], json.loads(function["arguments"])) for function in functions] == list(
+        calls.calls
+    )
     deltas = [
         delta for event in parsed for one in event["choices"] for delta in one["delta"].get("tool_calls", [])
     ]
@@ -149,7 +151,7 @@ def test_tool_calls_on_openai(provider: LoopbackProvider, client: httpx2.Client)
         "".join(delta["function"].get("arguments", "") for delta in deltas if delta["index"] == i)
         for i in (0, 1)
     ]
-    assert [json.loads(one) for one in arguments] == [{"a": 1}, {"text": "你好"}]
+    assert [json.loads(argument) for argument in arguments] == [{"a": 1}, {"text": "你好"}]
     ids = {delta["id"] for delta in deltas if "id" in delta} | {
         one["id"] for one in choice["message"]["tool_calls"]
     }

@@ -154,7 +154,7 @@ def test_a_client_that_goes_away_is_noticed(
     with httpx2.Client(timeout=hasty, trust_env=False) as impatient, pytest.raises(httpx2.ReadTimeout):
         post(impatient, provider, wire, stream=stream)
 
-    assert provider.wait_until(lambda requests: any(one.closed_by_client for one in requests))
+    assert provider.wait_until(lambda requests: any(request.closed_by_client for request in requests))
 
 
 def test_waiting_for_requests_gives_up(provider: LoopbackProvider) -> None:

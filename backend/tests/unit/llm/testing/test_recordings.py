@@ -267,9 +267,11 @@ def test_what_was_recorded_and_not_asked_for_is_known(path: Path, table: Path) -
 
     with replay(path, table=table) as replayed:
         assert replayed.replay is not None
-        assert [one.asked.path for one in replayed.replay.unused] == ["/v1/chat/completions"]
+        assert [exchange.asked.path for exchange in replayed.replay.unused_exchanges] == [
+            "/v1/chat/completions"
+        ]
         get_llm("chat").invoke("hi")
-        assert replayed.replay.unused == ()
+        assert replayed.replay.unused_exchanges == ()
 
 
 def test_the_file_is_for_people(path: Path, table: Path, provider: LoopbackProvider) -> None:

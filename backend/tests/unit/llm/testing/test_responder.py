@@ -11,7 +11,7 @@ from backend.utils.llm.testing.gemini_wire import FakeGeminiApi
 from backend.utils.llm.testing.openai_wire import FakeOpenAIApi
 from backend.utils.llm.testing.replies import Text, ToolCalls
 from backend.utils.llm.testing.responder import make_default_reply
-from backend.utils.llm.testing.wire import DeclaredTool, Prompt, PromptTurn, estimate_tokens
+from backend.utils.llm.testing.wire import DeclaredTool, ParsedRequest, PromptTurn, estimate_tokens
 
 INTEGER = {"type": "integer"}
 STRING = {"type": "string"}
@@ -19,7 +19,7 @@ LIST = {"type": "array", "items": STRING, "minItems": 9}
 
 
 def ask(text: str, **more: Any) -> Text | ToolCalls:
-    return make_default_reply(Prompt(turns=(PromptTurn("user", text),), **more))
+    return make_default_reply(ParsedRequest(turns=(PromptTurn("user", text),), **more))
 
 
 def tool(name: str, description: str = "", **properties: Any) -> DeclaredTool:
@@ -36,7 +36,7 @@ def test_an_answer_is_short_and_always_the_same() -> None:
     """Two equal prompts get equal answers, and they tell what was heard."""
     assert ask("Hello") == ask("Hello")
     assert "Hello" in ask("Hello").text
-    assert make_default_reply(Prompt(turns=())).text
+    assert make_default_reply(ParsedRequest(turns=())).text
 
 
 def test_an_answer_stops_before_a_stop_sequence() -> None:
@@ -57,7 +57,9 @@ def test_an_answer_keeps_to_the_limit_and_says_when_it_was_cut(limit: int) -> No
 
 def test_files_are_mentioned() -> None:
     """What was attached is told, by kind and number."""
-    answer = make_default_reply(Prompt(turns=(PromptTurn("user", "Look", ("image", "image", "file")),)))
+    answer = make_default_reply(
+        ParsedRequest(turns=(PromptTurn("user", "Look", ("image", "image", "file")),))
+    )
 
     assert "2 image, 1 file" in answer.text
 
@@ -71,7 +73,7 @@ def test_a_tools_result_is_used() -> None:
         PromptTurn("tool", "4"),
     )
 
-    assert "3; 4" in make_default_reply(Prompt(turns=turns, tools=(ADD,))).text
+    assert "3; 4" in make_default_reply(ParsedRequest(turns=turns, tools=(ADD,))).text
 
 
 @pytest.mark.parametrize(
@@ -176,10 +178,10 @@ def test_both_wires_read_the_same_prompt() -> None:
         },
     }
 
-    theirs, ours = FakeGeminiApi().read_request(gemini), FakeOpenAIApi().read_request(openai)
+    theirs, ours = FakeGeminiApi().parse_request(gemini), FakeOpenAIApi().parse_request(openai)
 
-    assert theirs == Prompt(
-        **{name: getattr(ours, name) for name in Prompt.__slots__} | {"json_object": True}
+    assert theirs == ParsedRequest(
+        **{name: getattr(ours, name) for name in ParsedRequest.__slots__} | {"json_object": True}
     )
     assert ours.forced == ("add",)
 
@@ -204,6 +206,6 @@ def test_both_wires_read_the_same_prompt() -> None:
 )
 def test_openais_choices_of_a_tool(choice: Any, forced: tuple[str, ...], tools: int) -> None:
     """Every way to say which tools may or must be called."""
-    prompt = FakeOpenAIApi().read_request({"tools": [{"function": {"name": "add"}}], "tool_choice": choice})
+    prompt = FakeOpenAIApi().parse_request({"tools": [{"function": {"name": "add"}}], "tool_choice": choice})
 
     assert (prompt.forced, len(prompt.tools)) == (forced, tools)

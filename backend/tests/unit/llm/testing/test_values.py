@@ -187,7 +187,7 @@ def test_random_schemas_are_satisfied(schema: dict[str, Any], leaf: dict[str, An
     root = schema | {"$defs": {"leaf": leaf}}
 
     for optional in (True, False):
-        value = json.loads(json.dumps(make_value_for_schema(root, optional=optional)))
+        value = json.loads(json.dumps(make_value_for_schema(root, include_optional=optional)))
         assert accepts(root, value, root), value
 
 

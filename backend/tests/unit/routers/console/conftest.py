@@ -22,7 +22,7 @@ from backend.database.overrides import SqlOverrideStore
 from backend.database.tokens import TokenStore
 from backend.database.usage import SqlUsageStore
 from backend.overrides import OverrideManager
-from backend.recent import RecentAttempts
+from backend.recent import RecentAttemptStats
 from backend.routers.rendering import MENU
 from backend.tests.fakes.records import record, spooled
 from backend.tests.fakes.services import services
@@ -125,7 +125,7 @@ def given(engine: AsyncEngine) -> Services:
         services(),
         facade=facade,
         usage=SqlUsageStore(engine),
-        recent=RecentAttempts(),
+        recent=RecentAttemptStats(),
         overrides=OverrideManager(SqlOverrideStore(async_sessionmaker(engine)), table),
         budgets=BudgetManager(store, table, note),
         given_tokens=TokenStore(async_sessionmaker(engine)),

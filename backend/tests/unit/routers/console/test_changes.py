@@ -131,5 +131,5 @@ async def override_something(app: FastAPI, reason: str = "an outage") -> None:
             OverrideRequest(feature, ("openai:gpt-6.1-terra",), "ann", reason, until)
         )
     await overrides.apply_to_table()
-    await overrides.revert(overrides.list_active_infos()[0].id, "bob")
+    await overrides.revert_override(overrides.describe_active_overrides()[0].id, "bob")
     await overrides.apply_to_table()

@@ -73,15 +73,15 @@ class TestNow:
         facade = app.state.services.facade
         first = facade.explain("conv_folder").candidates[0]
         for _ in range(5):
-            facade.health.record_failure(first.circuit, FailureCategory.SERVER)
+            facade.health.record_failure(first.endpoint_circuit, FailureCategory.SERVER)
 
         told = (await browser.get("/", headers=ADMIN | JSON)).json()
         text = await text_of(browser, "/")
 
         (resting,) = told["resting"]
-        assert (resting["name"], resting["state"], resting["failures"]) == (first.name, "open", 5)
+        assert (resting["name"], resting["state"], resting["failures"]) == (first.display_name, "open", 5)
         assert "It failed on its own side, 5 times in a row." in text
-        assert f"instead of {first.name}" in await text_of(browser, "/features")
+        assert f"instead of {first.display_name}" in await text_of(browser, "/features")
 
     async def test_a_limit_that_is_nearly_full_stands_there(
         self, app: FastAPI, browser: httpx2.AsyncClient, tmp_path: Path

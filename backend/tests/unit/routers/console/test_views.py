@@ -102,7 +102,7 @@ async def test_text_of_models_and_people_stays_text(
         document = read_page(response.text)
         assert document.faults == [], path
         assert "109876463" not in response.text, "it was reckoned"
-        assert all(one["src"].startswith("/static/") for one in document.all("img", "script")), path
+        assert all(element["src"].startswith("/static/") for element in document.all("img", "script")), path
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ class TestWho:
         assert (response.status_code, response.headers["location"]) == (303, "/conversations")
 
         menu = read_page((await browser.get("/conversations", headers=ANN)).text).all("a")
-        assert [one["href"] for one in menu if one["href"] in VIEWS] == [
+        assert [element["href"] for element in menu if element["href"] in VIEWS] == [
             "/",
             "/agents",
             "/conversations",

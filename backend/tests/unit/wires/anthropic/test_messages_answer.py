@@ -10,7 +10,7 @@ from anthropic.types import Message, RawMessageStreamEvent
 from langchain_core.messages import HumanMessage
 from pydantic import TypeAdapter
 
-from backend.utils.llm.receipt import Usage
+from backend.utils.llm.receipt import TokenUsage
 from backend.wires.answer import (
     Answer,
     Choice,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from backend.wires.answer import Event, FinishReason
 
 SDK: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
-USAGE = Usage(input=30, output=7, cached=10, cache_write=5, reasoning=2)
+USAGE = TokenUsage(input=30, output=7, cached=10, cache_write=5, reasoning=2)
 USED = {
     "input_tokens": 15,
     "cache_creation_input_tokens": 5,
@@ -59,7 +59,7 @@ def end(reason: FinishReason) -> ChoiceFinished:
 def written(events: Sequence[Event], *, thinks: bool = False) -> list[dict[str, Any]]:
     """The events as a client reads them. Pings and errors are no message's, to the SDK."""
     writer = MessagesEventWriter(asked(thinks=thinks), prompt_tokens=12)
-    sent = b"".join(writer.write(event) for event in events).decode()
+    sent = b"".join(writer.encode(event) for event in events).decode()
     found = []
     for part in sent.removesuffix("\n\n").split("\n\n"):
         name, data = part.split("\n")
@@ -257,7 +257,7 @@ def test_a_stream_that_breaks_ends_with_an_error() -> None:
 def test_a_whole_answer_is_a_message_with_its_usage(reason: FinishReason, told: str) -> None:
     choice = Choice("Hello.", finish_reason=reason, usage=USAGE, receipt=RECEIPT)
 
-    document = make_messages_response_body(asked(), Answer([choice]), tells_receipt=False)
+    document = make_messages_response_body(asked(), Answer([choice]), includes_receipt=False)
 
     message = Message.model_validate(document, strict=True)
     assert (message.stop_reason, message.model, message.id) == (told, "chat", "msg_0-1-2")
@@ -272,7 +272,7 @@ def test_a_whole_answer_holds_calls_and_the_thoughts_that_go_back() -> None:
         reasoning="Hm.", reasoning_items=ITEMS, calls=calls, finish_reason="tool_calls", receipt=RECEIPT
     )
 
-    document = make_messages_response_body(asked(thinks=True), Answer([choice]), tells_receipt=True)
+    document = make_messages_response_body(asked(thinks=True), Answer([choice]), includes_receipt=True)
 
     kinds = [block["type"] for block in document["content"]]
     assert kinds == ["thinking", "tool_use", "tool_use", "redacted_thinking"]
@@ -296,7 +296,7 @@ def test_a_stop_sequence_that_ended_the_answer_is_told_whole_and_streamed(
     reason: FinishReason, sequence: str | None, told: dict[str, Any]
 ) -> None:
     choice = Choice(text="One.", finish_reason=reason, stop_sequence=sequence)
-    document = make_messages_response_body(asked(), Answer([choice]), tells_receipt=False)
+    document = make_messages_response_body(asked(), Answer([choice]), includes_receipt=False)
     *_, delta, _ = written(
         [ChoiceStarted(), TextDelta("One."), ChoiceFinished(reason, USAGE, RECEIPT, stop_sequence=sequence)]
     )

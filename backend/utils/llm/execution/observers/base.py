@@ -22,45 +22,43 @@ _OF_THE_KEY = frozenset({FailureCategory.CREDENTIAL, FailureCategory.QUOTA, Fail
 
 
 class AttemptObserver(Protocol):
-    """The base class of observers, which are called when each request starts, is answered, and ends.
+    """The base class of observers, which are notified when a request starts, is answered, and ends.
 
     An exception of an observer is logged, and does not affect the call. `on_started` and
     `on_answer_received` are called only on observers that override them.
     """
 
     def on_started(self, step: Try, /) -> None:  # noqa: ARG002 - for those who look
-        """Called when a request was chosen and is about to be sent.
+        """Called before a chosen request is sent.
 
-        Must not block: the lock of the state that all calls share is held.
+        Must not block: the caller holds the lock of the state that all calls share.
         """
         return
 
     def on_answer_received(self, step: Try, /) -> None:  # noqa: ARG002
-        """Called when the whole answer has arrived from the endpoint, before it is tested."""
+        """Called when the endpoint's whole answer has arrived, before it is tested."""
         return
 
     def on_abandoned(self, step: Try, attempt: Attempt | None) -> None:  # noqa: ARG002
-        """Release what was reserved for a request, after an exception from outside interrupted `on_ended`.
+        """Release what was reserved for a request, after an exception such as ``KeyboardInterrupt`` ended the call.
 
-        Args:
-            step: The request.
-            attempt: The record of the request; None if it was not sent.
+        ``attempt`` is the record of the request; None if it was not sent.
         """
         return
 
     @abstractmethod
     def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None, /) -> None:
-        """Called when a request has ended, before the next step of the call is chosen.
+        """Called when a request has ended, before the call's next step is chosen.
 
         Args:
             step: The request.
             attempt: The record of the request.
-            failure: Why it failed; None if it was answered.
+            failure: Why the request failed; None if it was answered.
         """
 
 
 class TrafficObserver(AttemptObserver, ABC):
-    """The base class of observers that update `TrafficState`, the state of load and limits of all calls."""
+    """The base class of observers that update `TrafficState`, the shared state of load and limits."""
 
     def __init__(self, traffic: TrafficState) -> None:
         self._traffic = traffic
@@ -69,23 +67,23 @@ class TrafficObserver(AttemptObserver, ABC):
 def never_reached_provider(failure: ClassifiedFailure | None) -> bool:
     """Whether the request failed before it reached a provider, so that it costs nothing.
 
-    False if it was answered.
+    ``failure`` is None for an answered request, for which this is False.
     """
     return failure is not None and failure.category in _NEVER_ARRIVED
 
 
 def used_no_tokens(failure: ClassifiedFailure | None) -> bool:
-    """Whether the request failed without using tokens: it never arrived, or had an HTTP error status.
+    """Whether the request failed without using tokens: it never arrived, or got an HTTP error status.
 
-    False if it was answered.
+    ``failure`` is None for an answered request, for which this is False.
     """
     return never_reached_provider(failure) or (failure is not None and (failure.status or 0) >= ERROR_STATUS)
 
 
 def may_blame_endpoint(step: Try, failure: ClassifiedFailure) -> bool:
-    """Whether a timeout may be blamed on the endpoint. Always True for failures other than timeouts.
+    """Whether the endpoint may be blamed for the failure. Only a timeout may have another cause.
 
-    False if this process was busy or stopped, or if the call's deadline left the request only a few seconds.
+    Other causes: this process was busy or stopped, or the call's deadline left the request few seconds.
     """
     if failure.category is FailureCategory.TIMEOUT and failure.was_late:
         return False
@@ -95,16 +93,16 @@ def may_blame_endpoint(step: Try, failure: ClassifiedFailure) -> bool:
 
 
 def is_endpoint_fault(step: Try, failure: ClassifiedFailure) -> bool:
-    """Whether the endpoint caused the failure. False if the key or the request caused it."""
+    """Whether the endpoint caused the failure, and not the key or the request."""
     return POLICY[failure.category].health in {"counts", "cool endpoint"} and may_blame_endpoint(
         step, failure
     )
 
 
-def concerns_endpoint(step: Try, failure: ClassifiedFailure | None) -> bool:
-    """Whether the outcome says something about the endpoint's quality. ``failure`` is None for a good answer.
+def reflects_endpoint_quality(step: Try, failure: ClassifiedFailure | None) -> bool:
+    """Whether the outcome of ``step`` counts for or against the endpoint's quality.
 
-    False if the outcome only says something about this call, or about a user's own key.
+    False if it only says something about this call or a user's key. ``failure`` is None for a good answer.
     """
     if failure is not None and failure.category in _OF_THE_KEY:
         return step.candidate.owner == "house"

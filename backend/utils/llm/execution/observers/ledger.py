@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...budgets import to_pico_usd
-from ...interruptions import is_raised_from_outside
+from ...interruptions import is_external_interruption
 from ...ledger.record import AttemptRecord
 from ...model_config import OWN
-from ...pricing import price_list_version, price_version
+from ...pricing import describe_price_source, price_list_version
 from ...secrets import StoredSecret, compute_fingerprint
 from .base import AttemptObserver
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ...failures import ClassifiedFailure
     from ...ledger.sinks import LedgerSink
-    from ...model_config import Snapshot
+    from ...model_config import TableSnapshot
     from ...receipt import Attempt
     from ...routing.route import Candidate, Route
     from ..steps import Try
@@ -45,20 +45,20 @@ _UNKNOWN = (None, None, None, None, None)
 
 
 class LedgerKeyNames:
-    """Computes the names under which the ledger shows API keys: keyed hashes, the same at every start.
+    """Computes the names of API keys in the ledger: keyed hashes, which stay the same after a restart.
 
     Args:
-        secret: The key of the hashes. None: only stored keys (`StoredSecret`) get a name.
+        secret: The hash key. If None, only stored keys (`StoredSecret`) get a name.
         snapshot: Returns the current table, with the operator's keys.
     """
 
-    def __init__(self, secret: bytes | None, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, secret: bytes | None, snapshot: Callable[[], TableSnapshot]) -> None:
         self._secret = secret
         self._snapshot = snapshot
         self._known: dict[str, str | None] = {}
 
-    def find_name(self, route: Route, candidate: Candidate) -> str | None:
-        """Return the name under which the ledger shows the key of ``candidate``; None if it has no name."""
+    def find_key_name(self, route: Route, candidate: Candidate) -> str | None:
+        """Return the name in the ledger of the key of ``candidate``; None if the key gets no name."""
         provider = candidate.endpoint.provider
         if candidate.owner == "user":
             place = provider.base_url if provider.access == OWN else ""
@@ -83,8 +83,8 @@ class LedgerKeyNames:
 class LedgerObserver(AttemptObserver):
     """Appends a record of each attempt to the ledger's sink.
 
-    An exception of the sink is not raised: the record is lost, and the 1st, 10th, 100th and so on lost
-    record is logged.
+    If the sink raises an exception, the call continues without this record. The 1st, 10th, 100th and so on
+    lost record is logged.
     """
 
     def __init__(self, sink: LedgerSink, key_names: LedgerKeyNames) -> None:
@@ -102,7 +102,7 @@ class LedgerObserver(AttemptObserver):
             self._sink.append(make_attempt_record(step, attempt, self._key_names))
             self._written.append(step.number)
         except Exception as error:
-            if is_raised_from_outside(error):
+            if is_external_interruption(error):
                 raise
             self._note_loss(error)
 
@@ -139,7 +139,7 @@ def make_attempt_record(step: Try, attempt: Attempt, key_names: LedgerKeyNames) 
         caller.user_id,
         caller.tenant_id,
         attempt.key_owner,
-        key_names.find_name(route, candidate),
+        key_names.find_key_name(route, candidate),
         attempt.account,
         attempt.outcome,
         attempt.category and attempt.category.value,
@@ -155,7 +155,7 @@ def make_attempt_record(step: Try, attempt: Attempt, key_names: LedgerKeyNames) 
         reasoning,
         attempt.estimated,
         cost,
-        None if cost is None else price_version(candidate.endpoint, route.table_hash),
+        None if cost is None else describe_price_source(candidate.endpoint, route.table_hash),
         route.table_hash,
         SHADOW if route.is_shadow else route.arm,
         _current_trace(),
@@ -175,7 +175,7 @@ def _current_trace() -> str | None:
     try:
         context = telemetry.get_current_span().get_span_context()
     except Exception as error:  # half imported, or another's fault
-        if is_raised_from_outside(error):
+        if is_external_interruption(error):
             raise
         return None
     return f"{context.trace_id:032x}" if context.is_valid else None

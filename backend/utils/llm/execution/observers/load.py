@@ -19,7 +19,7 @@ _GIVEN_UP = frozenset({FailureCategory.CANCELLED, FailureCategory.TIMEOUT})
 
 
 class LoadObserver(TrafficObserver):
-    """Counts each endpoint's requests in flight and recent requests, for strategies that balance load."""
+    """Counts each endpoint's recent requests and requests in flight, for strategies that balance load."""
 
     @override
     def on_started(self, step: Try) -> None:
@@ -41,9 +41,9 @@ class LoadObserver(TrafficObserver):
 
 
 class LatencyObserver(TrafficObserver):
-    """Measures the latency and failure rate of each endpoint, for strategies that prefer fast endpoints.
+    """Measures each endpoint's latency and failure rate, for strategies that prefer fast endpoints.
 
-    A failure counts only if the endpoint caused it.
+    Only failures that the endpoint caused count.
     """
 
     @override
@@ -57,7 +57,7 @@ class LatencyObserver(TrafficObserver):
 
 
 class TailLatencyObserver(TrafficObserver):
-    """Records how long answers take. The delay before a hedging request is computed from the slowest of them.
+    """Records how long answers take. The slowest ones determine the delay before a hedge is sent.
 
     Rejected answers count, too. A cancelled or timed-out request counts as having taken at least its
     duration. Other failures do not count.
@@ -70,8 +70,8 @@ class TailLatencyObserver(TrafficObserver):
             return
         feature, kind = step.route.feature.name, latency_kind(step.route.needs)
         with self._traffic.lock:
-            tail = self._traffic.tail_latency.latencies_of(feature, str(step.candidate.endpoint), kind)
-            (tail.record_answer if is_known else tail.record_cancelled)(_seconds(step, attempt))
+            tail = self._traffic.tail_latency.recent_latencies(feature, str(step.candidate.endpoint), kind)
+            (tail.record_answer if is_known else tail.record_cancelled_request)(_seconds(step, attempt))
 
 
 def _seconds(step: Try, attempt: Attempt) -> float:

@@ -41,10 +41,10 @@ _EVENTS = {
 
 
 class HealthLogger:
-    """Logs changes of an endpoint's health: breakers that open or close, cooldowns that begin or end.
+    """Logs changes of an endpoint's health: circuit breakers that open or close, cooldowns that begin or end.
 
-    With the operator's key, an endpoint that fails is logged as a warning. Changes with users' keys, which
-    may be thousands, are combined into at most one line a minute of each kind, with the number of changes.
+    Failing endpoints are logged as warnings if they have the operator's key. Changes with users' keys are
+    combined: at most one line a minute for each kind, with the number of changes.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -93,7 +93,7 @@ def _facts(event: str, change: HealthChange) -> dict[str, Any]:
 
 
 def public_endpoint_name(endpoint: str) -> str:
-    """Return the endpoint's name as anybody may see it: for a user's own endpoint without the model's name."""
+    """Return the endpoint's name as anybody may see it: the model of a user's own endpoint is left out."""
     return OWN if endpoint.partition(":")[0] == OWN else endpoint
 
 
@@ -124,10 +124,10 @@ class _Spell:
         self.last = last
 
 
-class DegradedObserver(AttemptObserver):
+class DegradedServiceLogger(AttemptObserver):
     """Logs when a feature begins to be served by an endpoint other than its first choice, and when that ends.
 
-    If both alternate, not every change is logged: see `CALM_SECONDS`. All users' keys count as one.
+    It ends when only the first choice has answered for `CALM_SECONDS`. All users' keys count as one key.
     """
 
     def __init__(self, traffic: TrafficState) -> None:
@@ -152,7 +152,7 @@ class DegradedObserver(AttemptObserver):
         spell.last = now
         if spell is begun:
             fields = _of_feature("feature.degraded", feature, best)
-            fields["served_by"] = served_by = public_endpoint_name(by.circuit.endpoint)
+            fields["served_by"] = served_by = public_endpoint_name(by.endpoint_circuit.endpoint)
             level = logging.WARNING if best.owner == "house" else logging.INFO
             text = "%s is served by %s instead of %s"
             log.log(level, text, feature, served_by, fields["endpoint"], extra=fields)
@@ -165,4 +165,4 @@ class DegradedObserver(AttemptObserver):
 
 
 def _of_feature(event: str, feature: str, best: Candidate) -> dict[str, Any]:
-    return _fields(event, best.circuit) | {"feature": feature}
+    return _fields(event, best.endpoint_circuit) | {"feature": feature}

@@ -10,7 +10,7 @@ from typing_extensions import override
 from ...routing.route import ON_TRIAL
 from ...state.experiments import CONTROL
 from ...strategies import CostLadderStrategy
-from .base import TrafficObserver, concerns_endpoint
+from .base import TrafficObserver, reflects_endpoint_quality
 
 if TYPE_CHECKING:
     from ...failures import ClassifiedFailure
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class QualityObserver(TrafficObserver):
-    """Records the scores of answers. The strategy `CostLadderStrategy` chooses endpoints by them."""
+    """Records the scores of answers, by which `CostLadderStrategy` chooses endpoints."""
 
     @override
     def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
@@ -30,10 +30,10 @@ class QualityObserver(TrafficObserver):
         if (
             score is not None
             and isinstance(candidate.select, CostLadderStrategy)
-            and concerns_endpoint(step, failure)
+            and reflects_endpoint_quality(step, failure)
         ):
             with self._traffic.lock:
-                self._traffic.quality_scores.add(candidate.scope, str(candidate.endpoint), score)
+                self._traffic.quality_scores.record_score(candidate.scope, str(candidate.endpoint), score)
 
 
 def _score(step: Try, attempt: Attempt) -> float | None:
@@ -44,7 +44,7 @@ def _score(step: Try, attempt: Attempt) -> float | None:
 
 
 class ExperimentObserver(TrafficObserver):
-    """Records the results of A/B experiments: of each variant of a feature's split, and of shadow endpoints.
+    """Records the results of A/B experiments: of the variants of a feature's split, and of shadow endpoints.
 
     It stops the trial of a variant whose results are too bad.
     """
@@ -55,7 +55,7 @@ class ExperimentObserver(TrafficObserver):
         control, feature = _control(route), route.feature
         variant = _variant_of(route)
         is_compared = variant == control or step.candidate.tier == ON_TRIAL
-        if variant is None or not is_compared or not concerns_endpoint(step, failure):
+        if variant is None or not is_compared or not reflects_endpoint_quality(step, failure):
             return
         experiments, seconds = self._traffic.experiments, attempt.duration.total_seconds()
         with self._traffic.lock:
@@ -63,7 +63,7 @@ class ExperimentObserver(TrafficObserver):
                 is_ok=attempt.outcome == "ok", seconds=seconds, cost=attempt.cost_usd
             )
             stop = None if route.is_shadow else feature.stop
-            reason = experiments.record_and_judge(feature.name, variant, after, stop, control=control)
+            reason = experiments.record_and_judge_trial(feature.name, variant, after, stop, control=control)
         if reason is not None:
             fields = {"event": "trial.stopped", "feature": feature.name, "arm": variant, "reason": reason}
             log.error("the trial of %s for %s was stopped: %s", variant, feature.name, reason, extra=fields)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ...routing.rules import tier_token_scope
+from ...routing.rules import caller_tier_token_scope
 from ...strategies import TierStrategy
 from .base import TrafficObserver, never_reached_provider, used_no_tokens
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RateLimitObserver(TrafficObserver):
-    """Settles rate limits when a request ends: gives back what was reserved for the request and not used.
+    """Gives back to rate limits what was reserved for a request and not used, when the request ends.
 
     `Dispatch` makes the reservations when it chooses an endpoint.
     """
@@ -25,7 +25,7 @@ class RateLimitObserver(TrafficObserver):
     @override
     def on_answer_received(self, step: Try) -> None:
         with self._traffic.lock:
-            self._traffic.rate_limiter.mark_answered(step.candidate.meters, step.number)
+            self._traffic.rate_limiter.mark_request_answered(step.candidate.meters, step.number)
 
     @override
     def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
@@ -41,12 +41,12 @@ class RateLimitObserver(TrafficObserver):
     def _settle(self, step: Try, used: int | None, *, arrived: bool) -> None:
         with self._traffic.lock:
             self._traffic.rate_limiter.settle_request(
-                step.candidate.meters, step.number, used, arrived=arrived
+                step.candidate.meters, step.number, used, reached_provider=arrived
             )
 
 
-class TierUsageObserver(TrafficObserver):
-    """Counts the tokens that each caller uses, for the strategy `TierStrategy`, which limits them by caller tier."""
+class CallerTokenObserver(TrafficObserver):
+    """Counts the tokens that each caller uses, for `TierStrategy`, which limits callers by their tier."""
 
     @override
     def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
@@ -59,7 +59,7 @@ class TierUsageObserver(TrafficObserver):
         if rate is not None:
             with self._traffic.lock:
                 self._traffic.rate_limiter.add_used_tokens(
-                    tier_token_scope(step.candidate, caller), rate, _used(attempt, failure) or 0
+                    caller_tier_token_scope(step.candidate, caller), rate, _used(attempt, failure) or 0
                 )
 
 

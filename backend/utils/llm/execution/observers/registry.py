@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...failures import POLICY
-from ...interruptions import is_raised_from_outside
+from ...interruptions import is_external_interruption
 from ...strategies import CostLadderStrategy, TierStrategy
 from .base import AttemptObserver, may_blame_endpoint
 from .load import LatencyObserver, LoadObserver, TailLatencyObserver
-from .log import DegradedObserver
+from .log import DegradedServiceLogger
 from .quality import ExperimentObserver, QualityObserver
-from .rate_limits import RateLimitObserver, TierUsageObserver
+from .rate_limits import CallerTokenObserver, RateLimitObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,14 +44,14 @@ class HealthObserver(AttemptObserver):
     @override
     def on_ended(self, step: Try, _: Attempt, failure: ClassifiedFailure | None) -> None:
         health, candidate = self._health, step.candidate
-        circuit, key, was_probe = candidate.circuit, candidate.key_circuit, step.probe
+        circuit, key, was_probe = candidate.endpoint_circuit, candidate.credential_circuit, step.probe
         if failure is None:
             health.record_answer(circuit, key_circuit=key, was_probe=was_probe)
             health.credit_retry_budget(candidate.retry_budget_key)
             return
         if failure.lacks is not None:
             with health.traffic.lock:
-                health.traffic.unsupported.add((step.route.table_hash, circuit), failure.lacks)
+                health.traffic.unsupported.record_rejection((step.route.table_hash, circuit), failure.lacks)
         effect = POLICY[failure.category].health
         if effect == "counts" and may_blame_endpoint(step, failure):
             health.record_failure(circuit, failure.category, key_circuit=key, was_probe=was_probe)
@@ -67,24 +67,21 @@ class HealthObserver(AttemptObserver):
     @override
     def on_abandoned(self, step: Try, _: Attempt | None) -> None:
         if step.probe:
-            self._health.release_probes(step.candidate.circuit, step.candidate.key_circuit)
+            self._health.release_probes(step.candidate.endpoint_circuit, step.candidate.credential_circuit)
 
 
-class LoggedSubstitutes:
-    """Remembers which substituted models were already logged for each endpoint.
-
-    A substituted model is one that a provider used instead of the requested model.
-    """
+class LoggedSubstituteModels:
+    """Remembers, for each endpoint, the models that answered instead of the requested one and were logged."""
 
     def __init__(self) -> None:
         self._known: dict[str, set[str | None]] = {}
 
-    def should_log(self, endpoint: str, served: str | None) -> bool:
-        """Whether to log that the model ``served`` answered for ``endpoint``. True only the first time."""
+    def should_log(self, endpoint: str, served_model: str | None) -> bool:
+        """Whether to log that ``served_model`` answered for ``endpoint``: True only the first time."""
         known = self._known.setdefault(endpoint, set())
-        if served in known or len(known) >= MOST_SUBSTITUTES:
+        if served_model in known or len(known) >= MOST_SUBSTITUTES:
             return False
-        known.add(served)
+        known.add(served_model)
         return True
 
 
@@ -92,7 +89,7 @@ class SubstitutedModelObserver(AttemptObserver):
     """Logs when a provider answers with another model than the requested one, once for each endpoint and model."""
 
     def __init__(self) -> None:
-        self._substitutes = LoggedSubstitutes()
+        self._substitutes = LoggedSubstituteModels()
 
     @override
     def on_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
@@ -120,9 +117,13 @@ class ObserverList:
 
     def __init__(self, observers: Iterable[AttemptObserver]) -> None:
         self._all = tuple(observers)
-        self.see_starts = [one for one in self._all if type(one).on_started is not AttemptObserver.on_started]
+        self.see_starts = [
+            observer for observer in self._all if type(observer).on_started is not AttemptObserver.on_started
+        ]
         self.see_receipts = [
-            one for one in self._all if type(one).on_answer_received is not AttemptObserver.on_answer_received
+            observer
+            for observer in self._all
+            if type(observer).on_answer_received is not AttemptObserver.on_answer_received
         ]
 
     def __iter__(self) -> Iterator[AttemptObserver]:
@@ -134,32 +135,32 @@ class ObserverList:
 
     def notify_started(self, step: Try) -> None:
         """Call `AttemptObserver.on_started` of each observer that overrides it."""
-        for one in self.see_starts:
+        for start in self.see_starts:
             try:
-                one.on_started(step)
+                start.on_started(step)
             except Exception as error:  # noqa: BLE001 - an observer changes no outcome
-                _log(one, error)
+                _log(start, error)
 
     def notify_answer_received(self, step: Try) -> None:
         """Call `AttemptObserver.on_answer_received` of each observer that overrides it."""
-        for one in self.see_receipts:
+        for receipt in self.see_receipts:
             try:
-                one.on_answer_received(step)
+                receipt.on_answer_received(step)
             except Exception as error:  # noqa: BLE001 - an observer changes no outcome
-                _log(one, error)
+                _log(receipt, error)
 
     def notify_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
         """Call `AttemptObserver.on_ended` of each observer.
 
-        An exception from outside, such as ``KeyboardInterrupt``, is raised after all observers were called.
+        An interruption such as ``KeyboardInterrupt`` is raised after all observers were called.
         """
         interruption: BaseException | None = None
-        for one in self._all:
+        for observer in self._all:
             try:
                 try:
-                    one.on_ended(step, attempt, failure)
+                    observer.on_ended(step, attempt, failure)
                 except Exception as error:  # noqa: BLE001 - an observer changes no outcome
-                    _log(one, error)
+                    _log(observer, error)
             except BaseException as error:  # noqa: BLE001 - raised below
                 interruption = error
         if interruption is not None:
@@ -167,22 +168,22 @@ class ObserverList:
 
     def notify_abandoned(self, step: Try, attempt: Attempt | None) -> None:
         """Call `AttemptObserver.on_abandoned` of each observer."""
-        for one in self._all:
-            one.on_abandoned(step, attempt)
+        for observer in self._all:
+            observer.on_abandoned(step, attempt)
 
 
 def _log(observer: AttemptObserver, error: Exception) -> None:
     """Log an exception of ``observer``. An exception raised into it from outside is left for the call to raise."""
-    if is_raised_from_outside(error):
+    if is_external_interruption(error):
         raise error
     log.error(_FAILED, type(observer).__name__, exc_info=error)
 
 
 class ObserverRegistry:
-    """All observers of a `Patchbay`. Selects the observers that a call needs.
+    """The observers of a `Patchbay`, from which each call gets those that it needs.
 
     Args:
-        health: The state of circuit breakers, load and limits, which the observers update.
+        health: The state that the observers update: circuit breakers, load and limits.
         application: The application's own observer function; None for none.
         reservations: The observer that settles budgets; None without budgets.
         ledger: The observer that writes the ledger; None without a ledger. It is called first, so that an
@@ -201,12 +202,12 @@ class ObserverRegistry:
             *(() if ledger is None else (("every call", ledger),)),
             ("every call", SubstitutedModelObserver()),
             ("every call", HealthObserver(health)),
-            ("degradable", DegradedObserver(traffic)),
+            ("degradable", DegradedServiceLogger(traffic)),
             ("balanced", LoadObserver(traffic)),
             ("balanced", LatencyObserver(traffic)),
             ("limited", RateLimitObserver(traffic)),
             *(() if reservations is None else (("budgeted", reservations),)),
-            (TierStrategy, TierUsageObserver(traffic)),
+            (TierStrategy, CallerTokenObserver(traffic)),
             ("hedged", TailLatencyObserver(traffic)),
             (CostLadderStrategy, QualityObserver(traffic)),
             ("compared", ExperimentObserver(traffic)),
@@ -214,19 +215,15 @@ class ObserverRegistry:
         )
         self._known: dict[frozenset[str | type], ObserverList] = {}
 
-    def select_observers(self, route: Route, *, is_balanced: bool = True) -> ObserverList:
-        """Return the observers that a call on ``route`` needs.
+    def select_observers(self, route: Route, *, measures_load: bool = True) -> ObserverList:
+        """Return the observers that a call on ``route`` needs, so that the others cost it no time.
 
-        Observers that do not concern the call cost it no time.
-
-        Args:
-            route: The route of the call.
-            is_balanced: Whether load and latency must be measured, because a strategy of the table uses them.
+        ``measures_load``: whether a strategy of the table uses the load and latency of endpoints.
         """
         always = "every call"
         concerns: set[str | type] = {
             always,
-            "balanced" if is_balanced else always,
+            "balanced" if measures_load else always,
             "budgeted" if route.feature.budgets or route.caller.budgets else always,
             "hedged" if route.feature.hedge else always,
         }
@@ -235,12 +232,14 @@ class ObserverRegistry:
         candidates = route.candidates + route.resting
         if len(candidates) > 1:
             concerns.add("degradable")
-        for one in candidates:
-            concerns.add(type(one.select))
-            if one.meters:
+        for candidate in candidates:
+            concerns.add(type(candidate.select))
+            if candidate.meters:
                 concerns.add("limited")
         key = frozenset(concerns)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = ObserverList(one for concern, one in self._order if concern in key)
+            known = self._known[key] = ObserverList(
+                observer for concern, observer in self._order if concern in key
+            )
         return known

@@ -13,9 +13,9 @@ from typing_extensions import override
 from ...budgets import to_pico_usd
 from ...foreign import sanitize_text
 from ...pricing import compute_cost_on_day
-from ...receipt import Attempt, BudgetRemark, Usage
-from ...routing.charges import find_budget_claims, make_budget_rejection, make_uncounted_rejection
-from ...routing.route import Rejection
+from ...receipt import Attempt, BudgetRemark, TokenUsage
+from ...routing.charges import compute_budget_claims, make_budget_rejection, make_unreadable_budget_rejection
+from ...routing.route import CandidateRejection
 from ...state.budget_store import BudgetShortage, BudgetStoreUnreachableError, Reservation
 from ...types import FailureCategory
 from ..awaiting import time_limit
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-    from ...budgets import BudgetWindow, Counter
+    from ...budgets import BudgetCounter, BudgetWindow
     from ...clock import Time
     from ...failures import ClassifiedFailure
     from ...routing.charges import BudgetClaim
@@ -47,14 +47,19 @@ MOST = 10**17
 
 
 class HeldReservation(NamedTuple):
-    """What is reserved for one request: its claims on budgets, and the reservation in the budget store."""
+    """What is reserved for one request in flight.
+
+    Attributes:
+        claims: The budgets that the request uses, with the amounts.
+        reservation: The reservation in the budget store.
+    """
 
     claims: tuple[BudgetClaim, ...]
     reservation: Reservation
 
 
 class BudgetReservations(AttemptObserver):
-    """Reserves the budgets of a request before it is sent, and settles them with the actual use afterwards.
+    """Reserves budgets for a request before it is sent, and settles them with its actual use afterwards.
 
     Args:
         store: The store of budget counters.
@@ -70,24 +75,23 @@ class BudgetReservations(AttemptObserver):
 
     @property
     def may_block(self) -> bool:
-        """Whether `reserve` may block on its store. If so, use `areserve` on an event loop."""
+        """Whether `reserve` may block while the store answers. If so, use `areserve` on an event loop."""
         return self._store.waits
 
-    def reserve(self, step: Try) -> Rejection | tuple[BudgetRemark, ...]:
+    def reserve(self, step: Try) -> CandidateRejection | tuple[BudgetRemark, ...]:
         """Reserve the most that ``step`` could use, in all of its budgets or in none.
 
         Returns:
-            The rejection if a budget has not enough left; otherwise remarks about the budgets for the call's
-            receipt.
+            A rejection if a budget has not enough left; otherwise remarks about budgets for the receipt.
         """
         found = self._claims(step)
         return self._reserved(step, found) if found else ()
 
-    async def areserve(self, step: Try) -> Rejection | tuple[BudgetRemark, ...]:
-        """Asynchronous version of `reserve`: it reserves in a thread, and waits at most `PATIENCE_SECONDS`.
+    async def areserve(self, step: Try) -> CandidateRejection | tuple[BudgetRemark, ...]:
+        """Reserve like `reserve`, but in a thread, and wait at most `PATIENCE_SECONDS`.
 
-        A store that does not answer by then counts as unreachable. A reservation made after a rejection or a
-        cancellation is released.
+        A store that does not answer by then counts as unreachable. If the request is then rejected or cancelled,
+        a late reservation is released.
         """
         if not (found := self._claims(step)):
             return ()
@@ -97,7 +101,7 @@ class BudgetReservations(AttemptObserver):
                 return await asyncio.shield(reserving)
         except TimeoutError:
             outcome = self._away(step, found, "no answer")
-            if isinstance(outcome, Rejection):
+            if isinstance(outcome, CandidateRejection):
                 reserving.add_done_callback(lambda _: self._settle(step, None))
             return outcome
         except asyncio.CancelledError:
@@ -105,9 +109,11 @@ class BudgetReservations(AttemptObserver):
             raise
 
     def _claims(self, step: Try) -> tuple[BudgetClaim, ...]:
-        return find_budget_claims(step.candidate, step.route, self._time.now())
+        return compute_budget_claims(step.candidate, step.route, self._time.now())
 
-    def _reserved(self, step: Try, found: tuple[BudgetClaim, ...]) -> Rejection | tuple[BudgetRemark, ...]:
+    def _reserved(
+        self, step: Try, found: tuple[BudgetClaim, ...]
+    ) -> CandidateRejection | tuple[BudgetRemark, ...]:
         seconds = step.most_seconds + LEASE_SECONDS
         charges = tuple(claim.charge for claim in found)
         held = HeldReservation(found, Reservation(os.urandom(16).hex(), charges, seconds))
@@ -117,7 +123,7 @@ class BudgetReservations(AttemptObserver):
                 self._held[step.number] = held
         except BudgetStoreUnreachableError as error:
             away = self._away(step, found, str(error))
-            if not isinstance(away, Rejection):
+            if not isinstance(away, CandidateRejection):
                 self._held[step.number] = held  # it may have been set aside without a word
             return away
         except BaseException:  # raised into it from outside
@@ -139,7 +145,7 @@ class BudgetReservations(AttemptObserver):
     def on_abandoned(self, step: Try, attempt: Attempt | None) -> None:
         self._settle(step, None if attempt is None else _used(step, attempt, None))
 
-    def _settle(self, step: Try, usage: Usage | None) -> None:
+    def _settle(self, step: Try, usage: TokenUsage | None) -> None:
         held = self._held.pop(step.number, None)
         if held is not None:
             used = [0 if usage is None else min(MOST, _amount(step, claim, usage)) for claim in held.claims]
@@ -147,17 +153,17 @@ class BudgetReservations(AttemptObserver):
 
     def _away(
         self, step: Try, found: Sequence[BudgetClaim], why: str
-    ) -> Rejection | tuple[BudgetRemark, ...]:
+    ) -> CandidateRejection | tuple[BudgetRemark, ...]:
         if not self._is_away:
             log.warning("the counters of budgets cannot be read: %s", why)
         self._is_away = True
         concerned = [claim.budget for claim in found]
         closed = next((budget for budget in concerned if budget.when_away == "closed"), None)
         if closed is not None:
-            return make_uncounted_rejection(step.candidate, closed)
+            return make_unreadable_budget_rejection(step.candidate, closed)
         return tuple(BudgetRemark(budget.name, budget.per, "uncounted") for budget in concerned)
 
-    def _marks(self, found: Sequence[BudgetClaim], counters: Sequence[Counter]) -> list[BudgetRemark]:
+    def _marks(self, found: Sequence[BudgetClaim], counters: Sequence[BudgetCounter]) -> list[BudgetRemark]:
         """Remarks about the budgets that are nearly used up."""
         near = [
             (claim, counter)
@@ -168,7 +174,7 @@ class BudgetReservations(AttemptObserver):
             self._warn(claim, counter)
         return [BudgetRemark(claim.budget.name, claim.budget.per, "warning") for claim, _ in near]
 
-    def _warn(self, claim: BudgetClaim, counter: Counter) -> None:
+    def _warn(self, claim: BudgetClaim, counter: BudgetCounter) -> None:
         """Log a warning, once for each counter."""
         budget, window = claim.budget, claim.charge.window
         if window in self._warned:
@@ -200,7 +206,7 @@ def make_withdrawn_attempt(step: Try, time: Time) -> Attempt:
     )
 
 
-def _used(step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> Usage | None:
+def _used(step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> TokenUsage | None:
     """The tokens of an attempt; None if it never arrived or was refused.
 
     If the usage is unknown, the prompt counts as read.
@@ -209,10 +215,10 @@ def _used(step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> Usa
         return attempt.usage
     if used_no_tokens(failure):
         return None
-    return Usage(input=step.route.needs.tokens)
+    return TokenUsage(input=step.route.needs.tokens)
 
 
-def _amount(step: Try, claim: BudgetClaim, usage: Usage) -> int:
+def _amount(step: Try, claim: BudgetClaim, usage: TokenUsage) -> int:
     """The amount of ``usage`` in the unit of a budget; the whole reservation, if the cost is unknown."""
     if claim.budget.unit == "tokens":
         return usage.total

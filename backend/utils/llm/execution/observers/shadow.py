@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...forks import ForkSafe
-from ...interruptions import is_raised_from_outside
+from ...interruptions import is_external_interruption
 from .base import AttemptObserver
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ MOST_AT_ONCE = 8
 
 
 class ShadowThreads(ForkSafe):
-    """Runs copies of calls for shadow endpoints, each in its own daemon thread.
+    """Runs copies of calls for shadow endpoints, each in a daemon thread of its own.
 
     Args:
-        random: Returns a random number from 0 to below 1, which decides whether a copy is sent.
+        random: Returns a random number from 0 to below 1, for deciding whether a copy is sent.
     """
 
     def __init__(self, random: Callable[[], float]) -> None:
@@ -49,9 +49,9 @@ class ShadowThreads(ForkSafe):
         self._under_way: set[threading.Thread] = set()
 
     def start_copy(self, feature: str, send: Callable[[], None]) -> None:
-        """Run ``send``, which sends one copy, in a new thread.
+        """Run ``send``, which sends one copy of a call of ``feature``, in a new thread.
 
-        If `MOST_AT_ONCE` copies are already running, the copy is not sent, which is logged.
+        If `MOST_AT_ONCE` copies are already running, log this and do not send the copy.
         """
         if not self._places.acquire(blocking=False):
             log.info("%d copies are under way already; another one is not sent", MOST_AT_ONCE)
@@ -90,8 +90,8 @@ class ShadowObserver(AttemptObserver):
 
     Args:
         shadows: Runs the copies in threads.
-        copy: Called with a shadow endpoint's share of the traffic. Returns a function that sends the copy;
-            None if the endpoint may not get one.
+        copy: Takes a shadow endpoint's `TrafficShare`, and returns the function that sends the copy; None if
+            the endpoint may not get one.
     """
 
     def __init__(self, shadows: ShadowThreads, copy: Copy) -> None:
@@ -106,6 +106,6 @@ class ShadowObserver(AttemptObserver):
                 if self._shadows.random() * 100.0 < share.percent and (send := self._copy(share)) is not None:
                     self._shadows.start_copy(feature.name, send)
             except Exception as error:
-                if is_raised_from_outside(error):
+                if is_external_interruption(error):
                     raise
                 log.exception("a copy could not be sent; the call goes on")

@@ -29,16 +29,16 @@ class PendingStoreRequests:
         self._clock = clock
         self._asking: dict[str, tuple[int, float]] = {}
 
-    def count(self, scope: str) -> int:
-        """The number of requests in ``scope`` that wait for the store; 0 if the last began `ASKED_SECONDS` ago."""
+    def count_pending(self, scope: str) -> int:
+        """Count the requests in ``scope`` that wait for the store; 0 once the newest is `ASKED_SECONDS` old."""
         asking, asked_at = self._asking.get(scope, (0, 0.0))
         return asking if self._clock() - asked_at < ASKED_SECONDS else 0
 
-    def begin(self, scope: str) -> None:
+    def record_request_sent(self, scope: str) -> None:
         """Count one more request in ``scope`` that waits for the store's answer."""
-        self._asking[scope] = self.count(scope) + 1, self._clock()
+        self._asking[scope] = self.count_pending(scope) + 1, self._clock()
 
-    def end(self, scope: str) -> None:
+    def record_request_done(self, scope: str) -> None:
         """Count one request fewer in ``scope``, because the store has answered or the wait is over."""
         asking, asked_at = self._asking.pop(scope, (0, 0.0))
         if asking > 1:
@@ -48,7 +48,7 @@ class PendingStoreRequests:
 class RefusalBackoff:
     """Decides how long to wait before asking the store again for a limit that it has refused.
 
-    The wait grows with each refusal in a row, up to the time in which every process gets a turn.
+    The longest wait doubles with each refusal in a row, up to the time in which every process gets a turn.
 
     Args:
         random: Returns a random number from 0 up to, not including, 1.
@@ -58,7 +58,7 @@ class RefusalBackoff:
         self._random = random
         self._in_a_row: dict[str, int] = {}
 
-    def clear(self) -> None:
+    def forget_all_refusals(self) -> None:
         """Forget all refusals."""
         self._in_a_row.clear()
 

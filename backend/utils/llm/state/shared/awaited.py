@@ -41,7 +41,7 @@ class SingleWaiterFuture(Generic[T]):
             self._wake()
 
     def wait(self, seconds: float) -> bool:
-        """Block the thread until the value is set, at most ``seconds``. Returns whether it was set."""
+        """Block the thread until the value is set, but at most ``seconds``. Returns whether it was set."""
         woken = threading.Lock()
         woken.acquire()
         self._wake = woken.release
@@ -50,7 +50,7 @@ class SingleWaiterFuture(Generic[T]):
         return self.is_set
 
     async def wait_async(self, seconds: float) -> bool:
-        """Do the same as `wait` without blocking the event loop."""
+        """Wait like `wait`, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
 

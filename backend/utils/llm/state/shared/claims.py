@@ -13,7 +13,7 @@ from .store import ALLOWED_SECONDS, CounterChange, SharedLimit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ...rate_limits import Limits, Period, Rate
+    from ...rate_limits import Limits, Period, RateLimit
     from ..rate_limiter import MeteredScope
     from .names import HashedNames
 
@@ -24,7 +24,7 @@ KEPT_LONGER = 3600.0
 
 
 class CachedSharedLimit:
-    """What this process knows of one shared limit: the store's last answer, less the amounts taken here since.
+    """What this process knows of a shared limit: the store's last answer, less what was taken here since.
 
     Attributes:
         left: The amount still free; inf if unknown.
@@ -32,7 +32,7 @@ class CachedSharedLimit:
         asked: The amount requested from the store and not answered yet.
         allowance: The amount that this process may use without the store's answer, until ``allowed_until``.
         most_alone: The most that this process may count while the store is unreachable, until ``ends_at``:
-            the amount at the store's last answer, plus this process's share of the amount left.
+            its count at the store's last answer, plus this process's share of the amount left.
     """
 
     __slots__ = ("allowance", "allowed_until", "asked", "ends_at", "free_at", "left", "most_alone")
@@ -53,7 +53,7 @@ class CachedSharedLimit:
 
 
 class LimitClaim(NamedTuple):
-    """What one request takes from one shared limit: a request, its tokens, or a slot for requests in flight."""
+    """What one request takes from one shared limit: one request, its tokens, or a slot for requests in flight."""
 
     limit: SharedLimit
     unit: Literal["requests", "tokens", "places"]
@@ -100,7 +100,9 @@ class LimitClaimBuilder:
             cached = _Cached(meter.limits, self._resets()["day"], 0, tuple(self._made(meter)))
         elif cached.tokens == tokens:
             return cached.claims
-        claims = tuple(one if one.unit != "tokens" else one.with_amount(tokens) for one in cached.claims)
+        claims = tuple(
+            claim if claim.unit != "tokens" else claim.with_amount(tokens) for claim in cached.claims
+        )
         if len(self._cached) > MOST_METERS:
             self._cached.clear()
         self._cached[meter.scope] = cached._replace(tokens=tokens, claims=claims)
@@ -116,7 +118,7 @@ class LimitClaimBuilder:
             key = self._names.counter_key(scope, "places")
             yield LimitClaim(SharedLimit(key, "places", 1, limits.concurrency), "places", scope)
 
-    def _limit(self, scope: str, unit: str, rate: Rate, ask: int) -> SharedLimit:
+    def _limit(self, scope: str, unit: str, rate: RateLimit, ask: int) -> SharedLimit:
         if not rate.is_calendar_quota:
             key = self._names.counter_key(scope, unit, rate.per)
             return SharedLimit(key, "window", ask, rate.amount, SECONDS[rate.per])
@@ -157,40 +159,34 @@ class CountedRequest:
     arrived: bool = True
 
     def amount_for(self, claim: LimitClaim) -> int:
-        """The amount that the request counts for ``claim``: its tokens; else 1, or 0 if it was never received."""
+        """The amount counted for ``claim``: the request's tokens; else 1, or 0 if it did not reach the provider."""
         if claim.unit == "tokens":
             return self.tokens
         return int(self.arrived)
 
 
-def window_bucket_at_age(
-    limit: SharedLimit, age: float, bucket_of: Callable[[SharedLimit, float], int]
+def find_window_bucket(
+    limit: SharedLimit, age: float, bucket_at_age: Callable[[SharedLimit, float], int]
 ) -> int:
-    """The part of the limit's sliding window that counts an amount of ``age`` seconds ago; -1 without a window.
-
-    ``bucket_of`` calculates it.
-    """
-    return bucket_of(limit, age) if limit.kind == "window" else -1
+    """Return the bucket of the limit's window for an amount of ``age`` seconds ago; -1 without a window."""
+    return bucket_at_age(limit, age) if limit.kind == "window" else -1
 
 
-def counter_changes_of(request: CountedRequest) -> Iterator[CounterChange]:
-    """Yield what ``request`` counts, as changes of the store's counters.
-
-    Slots for requests in flight are left out.
-    """
+def iter_counter_changes(request: CountedRequest) -> Iterator[CounterChange]:
+    """Yield the counter changes by which the store counts ``request``, except for its slot in flight."""
     for claim, bucket in zip(request.claims, request.buckets, strict=True):
         amount = request.amount_for(claim)
         if claim.unit != "places" and amount:
             yield CounterChange(claim.limit, bucket, amount)
 
 
-def merge_changes(changes: Iterable[CounterChange]) -> list[CounterChange]:
-    """Merge changes of the same part of a window into a single change with the sum of their amounts."""
+def merge_counter_changes(changes: Iterable[CounterChange]) -> list[CounterChange]:
+    """Merge the changes of each counter and bucket into one change with the sum of their amounts."""
     sums: dict[tuple[str, int], CounterChange] = {}
-    for one in changes:
-        place = one.limit.key, one.bucket
+    for change in changes:
+        place = change.limit.key, change.bucket
         before = sums.get(place)
-        sums[place] = one if before is None else one._replace(amount=before.amount + one.amount)
+        sums[place] = change if before is None else change._replace(amount=before.amount + change.amount)
     return list(sums.values())
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .store import SharedEvent, StateStore
 
 
-def connect_shared_health(url: SecretStr, secret: bytes, time: Time) -> SharedHealthTracker:
+def connect_shared_health_tracker(url: SecretStr, secret: bytes, time: Time) -> SharedHealthTracker:
     """Make and start the health tracker that processes share through the state server at ``url``.
 
     Args:
@@ -26,15 +26,15 @@ def connect_shared_health(url: SecretStr, secret: bytes, time: Time) -> SharedHe
     """
 
     def heard(event: SharedEvent, age: float) -> None:
-        health.apply_event(event, age)
+        health.apply_remote_event(event, age)
 
     store = ValkeyStore(url, heard)
-    health = make_shared_health(store, HashedNames(secret), time)
+    health = make_shared_health_tracker(store, HashedNames(secret), time)
     store.start()  # it is there before the first call asks
     return health
 
 
-def make_shared_health(store: StateStore, names: HashedNames, time: Time) -> SharedHealthTracker:
-    """Make the health tracker and the traffic state that a process shares with others through ``store``."""
+def make_shared_health_tracker(store: StateStore, names: HashedNames, time: Time) -> SharedHealthTracker:
+    """Make a health tracker that shares its health and traffic state with other processes through ``store``."""
     traffic = SharedTrafficState(store, names, time.clock, time.now, time.random)
     return SharedHealthTracker(time.clock, traffic, store)

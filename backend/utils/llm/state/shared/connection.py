@@ -67,9 +67,7 @@ class StateServerConnection:
         self.asked_at = math.inf
 
     def run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send ``commands`` in one round trip, and return their replies.
-
-        The reply of a command that failed is its error.
+        """Send ``commands`` in one round trip, and return their replies; the reply of a failed command is its error.
 
         Raises:
             RedisError: The connection is broken and must be closed.

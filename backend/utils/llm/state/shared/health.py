@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from ...failures import FailureCategory
-from ..circuit_breaker import Breaker
+from ..circuit_breaker import CircuitBreaker
 from ..health import WELL, Circuit, CircuitHealth, HealthChange, HealthTracker, UnavailableReason
 from .store import SharedEvent
 
@@ -43,14 +43,14 @@ class SharedHealthTracker(HealthTracker):
         self._store = store
         super().__init__(clock, traffic)
 
-    def apply_event(self, event: SharedEvent, age: float) -> None:
+    def apply_remote_event(self, event: SharedEvent, age: float) -> None:
         """Apply an event of another process, published ``age`` seconds ago. May be called from any thread."""
         if event.kind == RESTS:
             self._adopt(event.values, age)
         elif event.kind == RETRIES:
             self._share_budget(event.values, age)
         else:
-            self.traffic.apply_event(event, age)
+            self.traffic.apply_remote_event(event, age)
 
     @override
     def find_unavailable_reason(self, *circuits: Circuit) -> UnavailableReason | None:
@@ -78,19 +78,19 @@ class SharedHealthTracker(HealthTracker):
     # Retry budgets -----------------------------------------------------------------------------------------------------
 
     @override
-    def credit_retry_budget(self, budget_key: str) -> None:
-        super().credit_retry_budget(budget_key)
-        if self._budgets[budget_key].is_below_reserve:
-            self._tell_budget(budget_key, earned=1)
+    def credit_retry_budget(self, retry_budget_key: str) -> None:
+        super().credit_retry_budget(retry_budget_key)
+        if self._budgets[retry_budget_key].is_below_reserve:
+            self._tell_budget(retry_budget_key, earned=1)
 
     @override
-    def spend_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
+    def try_spend_retry(self, retry_budget_key: str, *, last_resort: bool = False) -> bool:
         with self._lock:
-            budget, now = self._budgets[budget_key], self._clock()
-            is_spent = budget.spend(now)
-            is_borrowed = not is_spent and last_resort and budget.borrow(now)
+            budget, now = self._budgets[retry_budget_key], self._clock()
+            is_spent = budget.try_spend_retry(now)
+            is_borrowed = not is_spent and last_resort and budget.try_borrow_retry(now)
         if is_spent or is_borrowed:
-            self._tell_budget(budget_key, spent=int(is_spent), borrowed=int(is_borrowed))
+            self._tell_budget(retry_budget_key, spent=int(is_spent), borrowed=int(is_borrowed))
         return is_spent or is_borrowed
 
     def _tell_budget(self, key: str, *, earned: int = 0, spent: int = 0, borrowed: int = 0) -> None:
@@ -104,11 +104,11 @@ class SharedHealthTracker(HealthTracker):
         with self._lock:
             budget, now = self._budgets[key], self._clock()
             if spent:
-                budget.deduct(spent, now)
+                budget.subtract_retries(spent, now)
             if earned:
-                budget.earn(now, earned)
+                budget.credit_answers(now, earned)
             if borrowed:
-                budget.borrow(now)
+                budget.try_borrow_retry(now)
 
     # People --------------------------------------------------------------------------------------------------------------
 
@@ -173,9 +173,9 @@ def _as_told(mine: CircuitHealth, told: Sequence[Any], then: float, now: float) 
     ) = told
     breaker = mine.breaker
     if opens_in is not None:
-        breaker = Breaker(breaker.recent, in_a_row, breaker_openings, then + opens_in)
+        breaker = CircuitBreaker(breaker.recent, in_a_row, breaker_openings, then + opens_in)
     elif breaker.opens_until is not None:
-        breaker = Breaker()
+        breaker = CircuitBreaker()
     return replace(
         mine,
         breaker=breaker,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ...rate_limits import Rate
-from ..experiments import CONTROL, MEMORY, Experiments, VariantResults
+from ...rate_limits import RateLimit
+from ..experiments import CONTROL, MEMORY, ExperimentTracker, VariantResults
 from ..quality_scores import MOST_SCORES, QualityScores
-from ..session_affinity import LadderRung, SessionAffinity
+from ..session_affinity import ContextLadderRung, SessionAffinity
 from ..traffic import TrafficState
 from .limits import SharedRateLimiter
 from .store import SharedEvent
@@ -30,7 +30,7 @@ STALE_SECONDS = 10.0
 """Seconds after which an event about a used quota is ignored: a process that starts later begins at 0."""
 
 
-class SharedExperiments(Experiments):
+class SharedExperimentTracker(ExperimentTracker):
     """Experiments whose results include those of all processes."""
 
     def __init__(self, store: StateStore) -> None:
@@ -38,27 +38,29 @@ class SharedExperiments(Experiments):
         self._store = store
 
     @override
-    def record_and_judge(
+    def record_and_judge_trial(
         self,
         feature: str,
         variant: str,
         new_results: VariantResults,
-        stop: TrialStopConditions | None,
+        stop_conditions: TrialStopConditions | None,
         *,
         control: str = CONTROL,
     ) -> str | None:
         before = self.variant_results(feature, variant)
         base = before.with_halved_counts() if before.judged >= MEMORY else before
-        more = [one - other for one, other in zip(astuple(new_results), astuple(base), strict=True)]
+        more = [item - other for item, other in zip(astuple(new_results), astuple(base), strict=True)]
         self._store.publish(
             SharedEvent(JUDGED, (f"{feature}\n{variant}", feature, variant, more)), merge=_added
         )
-        reason = super().record_and_judge(feature, variant, new_results, stop, control=control)
+        reason = super().record_and_judge_trial(
+            feature, variant, new_results, stop_conditions, control=control
+        )
         if reason is not None:
             self._store.publish(SharedEvent(OVER, (feature, variant, reason)))
         return reason
 
-    def apply_results(self, feature: str, variant: str, added_results: list[Any]) -> None:
+    def add_remote_results(self, feature: str, variant: str, added_results: list[Any]) -> None:
         """Add the results of another process to those of ``variant``.
 
         ``added_results`` has the values of a `VariantResults`, in the order of its fields.
@@ -67,7 +69,7 @@ class SharedExperiments(Experiments):
         base = before.with_halved_counts() if before.judged >= MEMORY else before
         self._variants[feature, variant] = VariantResults(*map(add, astuple(base), added_results))
 
-    def apply_trial_end(self, feature: str, variant: str, reason: str) -> None:
+    def record_remote_trial_stop(self, feature: str, variant: str, reason: str) -> None:
         """Record that another process has stopped the trial of ``variant``, for ``reason``."""
         self._over.setdefault((feature, variant), reason)
 
@@ -80,16 +82,16 @@ class SharedQualityScores(QualityScores):
         self._store = store
 
     @override
-    def add(self, feature: str, endpoint: str, score: float) -> None:
-        super().add(feature, endpoint, score)
+    def record_score(self, feature: str, endpoint: str, score: float) -> None:
+        super().record_score(feature, endpoint, score)
         self._store.publish(
             SharedEvent(SCORED, (f"{feature}\n{endpoint}", feature, endpoint, [score])), merge=_joined
         )
 
-    def apply_scores(self, feature: str, endpoint: str, scores: list[float]) -> None:
+    def add_remote_scores(self, feature: str, endpoint: str, scores: list[float]) -> None:
         """Add ``scores`` that another process has recorded."""
         for score in scores:
-            super().add(feature, endpoint, score)
+            super().record_score(feature, endpoint, score)
 
 
 class SharedSessionAffinity(SessionAffinity):
@@ -101,21 +103,23 @@ class SharedSessionAffinity(SessionAffinity):
         self._names = names
 
     @override
-    def last_rung(self, scope: str, conversation: str) -> LadderRung | None:
-        return super().last_rung(scope, self._names.of(scope, conversation))
+    def find_last_rung(self, scope: str, conversation: str) -> ContextLadderRung | None:
+        return super().find_last_rung(scope, self._names.of(scope, conversation))
 
     @override
-    def record_rung(self, scope: str, conversation: str, rung: LadderRung, tokens: int) -> None:
+    def record_rung(self, scope: str, conversation: str, rung: ContextLadderRung, tokens: int) -> None:
         name = self._names.of(scope, conversation)
-        before = super().last_rung(scope, name)
+        before = super().find_last_rung(scope, name)
         super().record_rung(scope, name, rung, tokens)
-        if (now := super().last_rung(scope, name)) is not None and now != before:
+        if (now := super().find_last_rung(scope, name)) is not None and now != before:
             self._store.publish(SharedEvent(STANDS, (scope, name, *now)))
 
-    def apply_rung(self, scope: str, conversation_hash: str, endpoint: str, max_prompt_tokens: int) -> None:
-        """Record that another process served a conversation by ``endpoint``, up to ``max_prompt_tokens`` tokens."""
+    def record_remote_rung(
+        self, scope: str, conversation_hash: str, endpoint: str, max_prompt_tokens: int
+    ) -> None:
+        """Record that another process served a conversation by ``endpoint``, which serves ``max_prompt_tokens``."""
         super().record_rung(
-            scope, conversation_hash, LadderRung(endpoint, max_prompt_tokens), max_prompt_tokens + 1
+            scope, conversation_hash, ContextLadderRung(endpoint, max_prompt_tokens), max_prompt_tokens + 1
         )
 
 
@@ -133,7 +137,7 @@ class SharedTrafficState(TrafficState):
     """
 
     rate_limiter: SharedRateLimiter
-    experiments: SharedExperiments
+    experiments: SharedExperimentTracker
     quality_scores: SharedQualityScores
     session_affinity: SharedSessionAffinity
 
@@ -156,26 +160,26 @@ class SharedTrafficState(TrafficState):
             self.clock, lambda: self._now().timestamp(), self.lock, self._store, self._names, self._random
         )
         self._store.reporter = self.rate_limiter
-        self.experiments = SharedExperiments(self._store)
+        self.experiments = SharedExperimentTracker(self._store)
         self.quality_scores = SharedQualityScores(self.clock, self._store)
         self.session_affinity = SharedSessionAffinity(self._store, self._names)
 
-    def apply_event(self, event: SharedEvent, age: float) -> None:
+    def apply_remote_event(self, event: SharedEvent, age: float) -> None:
         """Apply an event of another process, published ``age`` seconds ago."""
         kind, values = event
         with self.lock:
             match kind:
                 case "judged":
-                    self.experiments.apply_results(*values[1:])
+                    self.experiments.add_remote_results(*values[1:])
                 case "over":
-                    self.experiments.apply_trial_end(*values)
+                    self.experiments.record_remote_trial_stop(*values)
                 case "scored":
-                    self.quality_scores.apply_scores(*values[1:])
+                    self.quality_scores.add_remote_scores(*values[1:])
                 case "stands":
-                    self.session_affinity.apply_rung(*values)
+                    self.session_affinity.record_remote_rung(*values)
                 case "used" if age < STALE_SECONDS:
                     _, name, rate, tokens = values
-                    self.rate_limiter.apply_used_tokens(name, Rate.parse(rate), tokens)
+                    self.rate_limiter.add_remote_used_tokens(name, RateLimit.parse(rate), tokens)
 
 
 def _added(one: SharedEvent, other: SharedEvent) -> SharedEvent:

@@ -21,10 +21,10 @@ from .claims import (
     CachedSharedLimit,
     CountedRequest,
     LimitClaimBuilder,
-    counter_changes_of,
     describe_limit,
-    merge_changes,
-    window_bucket_at_age,
+    find_window_bucket,
+    iter_counter_changes,
+    merge_counter_changes,
 )
 from .store import ALLOWED_SECONDS, PROMPT_SECONDS, CounterChange, SharedEvent
 from .unreported import UnreportedAmounts
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from threading import RLock
 
-    from ...rate_limits import Rate
+    from ...rate_limits import RateLimit
     from ..rate_limiter import MeteredScope
     from ..windows import Window
     from .claims import LimitClaim
@@ -55,12 +55,12 @@ _ASKS = 0.01
 class SharedRateLimiter(RateLimiter):
     """A `RateLimiter` that also counts requests in a store that all processes share.
 
-    The owner of the lock holds it during every call, unless a method says otherwise.
+    Callers hold ``lock`` during every call, unless a method says otherwise.
 
     Args:
         clock: The monotonic clock, in seconds.
         epoch: The wall clock, in seconds since the epoch.
-        lock: The owner's lock.
+        lock: The lock of the process's `TrafficState`.
         store: The store that counts for all processes.
         names: Hashes the names of scopes for the store.
         random: Returns a random number from 0 up to, not including, 1.
@@ -116,8 +116,10 @@ class SharedRateLimiter(RateLimiter):
     ) -> Iterator[tuple[LimitClaim, int, int]]:
         """For each limit: the amount that this call and the calls before it need, and the number of those calls."""
         count = self._counts.get(meter.scope)
-        before = count.queue.count_before(call_number, self._clock()) if count is not None else 0
-        asked = sum(count.queue.tokens_needed(before)) if count is not None and meter.limits.tokens else 0
+        before = count.queue.count_calls_ahead(call_number, self._clock()) if count is not None else 0
+        asked = (
+            sum(count.queue.tokens_of_first_calls(before)) if count is not None and meter.limits.tokens else 0
+        )
         for claim in self._claims.build_claims(meter, tokens):
             yield claim, asked + tokens if claim.unit == "tokens" else before + 1, before
 
@@ -134,7 +136,7 @@ class SharedRateLimiter(RateLimiter):
             turn = min(LONGEST_POLL, STAGGER_SECONDS * before)
             if not joined:
                 turn = max(turn, POLL_SECONDS)
-            elif seconds == 0 and self._askers.count(meter.scope):
+            elif seconds == 0 and self._askers.count_pending(meter.scope):
                 turn = max(turn, _ASKS)
             if (look_in := seconds + turn) > 0:
                 is_guess = claim.unit == "places" or seconds == 0
@@ -200,7 +202,7 @@ class SharedRateLimiter(RateLimiter):
         if cached is None:
             if len(self._cached) > MOST_ROOMS:
                 self._cached, self._claimed = {}, {}
-                self._refusals.clear()
+                self._refusals.forget_all_refusals()
             cached = self._cached[claim.limit.key] = CachedSharedLimit()
         return cached
 
@@ -228,7 +230,7 @@ class SharedRateLimiter(RateLimiter):
         with self._lock:
             request = self._requests[number]
             for meter in request.meters:
-                self._askers.begin(meter.scope)
+                self._askers.record_request_sent(meter.scope)
         limits = [claim.limit for claim in request.claims]
         self._store.reserve(request.name, limits, partial(self._told, request, answer))
         return request, answer
@@ -250,7 +252,7 @@ class SharedRateLimiter(RateLimiter):
         changes = [
             change
             for claim, bucket in zip(request.claims, request.buckets, strict=True)
-            if claim.limit.kind == "window" and claim.limit.ask and late > claim.limit.grant_delay_tolerance
+            if claim.limit.kind == "window" and claim.limit.ask and late > claim.limit.max_grant_delay_seconds
             for change in (
                 CounterChange(claim.limit, bucket, -claim.limit.ask),
                 CounterChange(claim.limit, -1, claim.limit.ask),
@@ -267,7 +269,7 @@ class SharedRateLimiter(RateLimiter):
         """Take the store's answer. From any thread."""
         with self._lock:
             for meter in request.meters:
-                self._askers.end(meter.scope)
+                self._askers.record_request_done(meter.scope)
             for claim, cached in zip(request.claims, request.cached, strict=True):
                 cached.asked -= claim.limit.ask
             if said is not None:
@@ -299,7 +301,7 @@ class SharedRateLimiter(RateLimiter):
         if corrects:
             self._correct(request, {claim.limit.key: claim.limit.ask for claim in request.claims})
         if keys := [claim.limit.key for claim in request.claims if claim.unit == "places"]:
-            self._store.release_slots(request.name, keys, at_once=False)
+            self._store.release_slots(request.name, keys, send_now=False)
 
     def _learn(self, request: CountedRequest, said: ReservationAnswer) -> None:
         """Cache the amount left of each limit, and when more is free."""
@@ -364,8 +366,8 @@ class SharedRateLimiter(RateLimiter):
         return max(1, amount // self._store.processes)
 
     @override
-    def mark_answered(self, meters: Sequence[MeteredScope], request_number: int) -> None:
-        super().mark_answered(meters, request_number)
+    def mark_request_answered(self, meters: Sequence[MeteredScope], request_number: int) -> None:
+        super().mark_request_answered(meters, request_number)
         if (request := self._requests.get(request_number)) is not None:
             self._free(request)
 
@@ -376,14 +378,14 @@ class SharedRateLimiter(RateLimiter):
         request_number: int,
         used_tokens: int | None,
         *,
-        arrived: bool = True,
+        reached_provider: bool = True,
     ) -> None:
-        super().settle_request(meters, request_number, used_tokens, arrived=arrived)
+        super().settle_request(meters, request_number, used_tokens, reached_provider=reached_provider)
         request = self._requests.pop(request_number, None)
         if request is None:
             return
         counted = {claim.limit.key: request.amount_for(claim) for claim in request.claims}
-        request.is_over, request.arrived = True, arrived
+        request.is_over, request.arrived = True, reached_provider
         request.tokens = request.tokens if used_tokens is None else used_tokens
         self._free(request)
         if request.state == "granted":
@@ -402,7 +404,7 @@ class SharedRateLimiter(RateLimiter):
             if claim.unit != "places" and now < cached.allowed_until:
                 cached.allowance += counted[limit.key] - amount
             if claim.unit != "places" and amount:
-                self._unreported.add(limit, request.at, amount)
+                self._unreported.add_amount(limit, request.at, amount)
         self._unreported.drop_expired(2 * len(request.claims), now)
 
     def _free(self, request: CountedRequest) -> None:
@@ -419,7 +421,7 @@ class SharedRateLimiter(RateLimiter):
             had_place = request.state != "asked"
             for _, cached in places if had_place and self._store.is_slow else ():
                 cached.add_allowance(1, self._clock())
-            self._store.release_slots(request.name, [key for key, _ in places], at_once=is_full)
+            self._store.release_slots(request.name, [key for key, _ in places], send_now=is_full)
 
     def _correct(self, request: CountedRequest, counted: dict[str, int]) -> None:
         """Correct the amounts ``counted`` in the store to those that the request really used."""
@@ -435,22 +437,22 @@ class SharedRateLimiter(RateLimiter):
 
     # What the store has to hear when it is back. From any thread ---------------------------------------------------------
 
-    def unreported_changes(
-        self, bucket_of: Callable[[SharedLimit, float], int], *, everything: bool
+    def list_unreported_changes(
+        self, bucket_at_age: Callable[[SharedLimit, float], int], *, include_reported: bool
     ) -> Iterable[CounterChange]:
-        """The amounts that the store does not count yet. See `CountReporter.unreported_changes`."""
-        return self._everything(bucket_of) if everything else self._alone(bucket_of)
+        """List the amounts that the store does not count yet. See `CountReporter.list_unreported_changes`."""
+        return self._everything(bucket_at_age) if include_reported else self._alone(bucket_at_age)
 
     def _alone(self, bucket_of: Callable[[SharedLimit, float], int]) -> list[CounterChange]:
         """The amounts sent without the store's answer."""
         with self._lock:
             now = self._clock()
-            found = self._unreported.take_all(now, bucket_of)
+            found = self._unreported.pop_all_as_changes(now, bucket_of)
             for request in self._requests.values():
                 if request.state == "alone":
                     _report(request, now, bucket_of)
-                    found += counter_changes_of(request)
-            return merge_changes(found)
+                    found += iter_counter_changes(request)
+            return merge_counter_changes(found)
 
     def _everything(self, bucket_of: Callable[[SharedLimit, float], int]) -> Iterator[CounterChange]:
         """Every amount that counts here, one scope at a time, so that calls go on in between."""
@@ -466,10 +468,10 @@ class SharedRateLimiter(RateLimiter):
         try:
             for scope, claims in scopes.items():
                 with self._lock:
-                    grants = [(claim.limit, *one) for claim in claims for one in self._grants(claim)]
+                    grants = [(claim.limit, *item) for claim in claims for item in self._grants(claim)]
                     self._uncopied.discard(scope)
-                yield from merge_changes(
-                    CounterChange(limit, window_bucket_at_age(limit, age, bucket_of), amount)
+                yield from merge_counter_changes(
+                    CounterChange(limit, find_window_bucket(limit, age, bucket_of), amount)
                     for limit, age, amount in grants
                 )
         finally:
@@ -478,13 +480,13 @@ class SharedRateLimiter(RateLimiter):
     def _grants(self, claim: LimitClaim) -> list[tuple[float, int]]:
         """The grants of the claim's window, with their ages; none for places."""
         window = self._window_of(claim)
-        return window.counted_grants() if window is not None else []
+        return window.list_counted_grants() if window is not None else []
 
-    def taken_slots(self) -> Iterable[tuple[SharedLimit, str]]:
-        """The slots that requests in flight hold, each with the request's name. See `CountReporter.taken_slots`."""
+    def list_taken_slots(self) -> Iterable[tuple[SharedLimit, str]]:
+        """List the slots that are taken in concurrency limits. See `CountReporter.list_taken_slots`."""
         with self._lock:
             now = self._clock()
-            for number in [number for number, one in self._requests.items() if one.until <= now]:
+            for number in [number for number, request in self._requests.items() if request.until <= now]:
                 over = self._requests.pop(number)
                 if over.state == "alone":
                     self._keep(over, {claim.limit.key: over.amount_for(claim) for claim in over.claims})
@@ -496,16 +498,16 @@ class SharedRateLimiter(RateLimiter):
                 if claim.unit == "places"
             ]
 
-    def on_rejoin(self) -> None:
-        """Forget the store's earlier answers, because it counts again. See `CountReporter.on_rejoin`."""
+    def on_store_rejoin(self) -> None:
+        """Forget the store's earlier answers, because it counts again. See `CountReporter.on_store_rejoin`."""
         with self._lock:
             for cached in self._cached.values():
                 # Requests that wait know it, too; and what one of them does not use is not for the others.
                 cached.allowance, cached.allowed_until = 0, -math.inf
             self._cached = {}
 
-    def limits_in_use(self) -> Sequence[tuple[SharedLimit, int]]:
-        """The limits used in the last minute, with this process's allowances. See `CountReporter.limits_in_use`."""
+    def list_limits_in_use(self) -> Sequence[tuple[SharedLimit, int]]:
+        """List the limits of the last minute with this process's allowances. See `CountReporter.list_limits_in_use`."""
         with self._lock:
             now = self._looked_at = self._clock()
             last = islice(reversed(self._claimed.values()), MOST_IN_USE)
@@ -525,18 +527,18 @@ class SharedRateLimiter(RateLimiter):
     # Usage without reservation -----------------------------------------------------------------------------------------
 
     @override
-    def count_used_tokens(self, scope: str, rate: Rate) -> int:
+    def count_used_tokens(self, scope: str, rate: RateLimit) -> int:
         return super().count_used_tokens(self._names.of(scope), rate)
 
     @override
-    def add_used_tokens(self, scope: str, rate: Rate, tokens: int) -> None:
+    def add_used_tokens(self, scope: str, rate: RateLimit, tokens: int) -> None:
         name = self._names.of(scope)
         super().add_used_tokens(name, rate, tokens)
         if tokens:
             event = SharedEvent(USED, (f"{name} {rate.per}", name, str(rate), tokens))
             self._store.publish(event, merge=_added)
 
-    def apply_used_tokens(self, scope_hash: str, rate: Rate, tokens: int) -> None:
+    def add_remote_used_tokens(self, scope_hash: str, rate: RateLimit, tokens: int) -> None:
         """Add ``tokens`` of the quota ``rate`` that another process has used in the scope with this hash."""
         super().add_used_tokens(scope_hash, rate, tokens)
 
@@ -544,7 +546,7 @@ class SharedRateLimiter(RateLimiter):
 def _report(request: CountedRequest, now: float, bucket_of: Callable[[SharedLimit, float], int]) -> None:
     """Mark ``request`` as counted by the store."""
     request.buckets = tuple(
-        window_bucket_at_age(claim.limit, now - request.at, bucket_of) for claim in request.claims
+        find_window_bucket(claim.limit, now - request.at, bucket_of) for claim in request.claims
     )
     request.state = "granted"
 

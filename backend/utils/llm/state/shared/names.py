@@ -25,7 +25,7 @@ class HashedNames:
         return blake2b("\n".join(parts).encode(), digest_size=16, key=self._secret).hexdigest()
 
     def counter_key(self, scope: str, *parts: str) -> str:
-        """The key on the server of a counter of ``scope``; ``parts`` say which counter.
+        """Make the server's key of the counter of ``scope`` that ``parts`` name, such as ``tokens`` and ``minute``.
 
         All keys of a scope share a Redis hash tag, so that a cluster keeps them on one node.
         """

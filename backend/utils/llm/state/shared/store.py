@@ -58,11 +58,11 @@ class SharedLimit(NamedTuple):
         return self.seconds * (1 + SLACK)
 
     @property
-    def grant_delay_tolerance(self) -> float:
-        """The delay, in seconds, after which a grant counts as received late.
+    def max_grant_delay_seconds(self) -> float:
+        """The longest delay of a grant, in seconds, after which the request still counts from when it was asked for.
 
-        The request then counts from the time of its sending. The delay is a part of `SLACK`, because the way to
-        the provider takes time, too.
+        After a longer delay it counts from its sending. The value is a part of `SLACK`, because the way to the
+        provider takes time, too.
         """
         return max(PROMPT_SECONDS, self.seconds * SLACK / 18)
 
@@ -73,11 +73,9 @@ class LimitState(NamedTuple):
     Attributes:
         left: The amount left.
         wait: Seconds until the amount asked for is free; 0 if it is free now, inf if unknown.
-        bucket: The part of the window from which the amount was taken; needed to give a part of the amount
-            back.
-        allowance: The amount that the store now sets aside for the process to use while the store does not
-            answer; None if the earlier allowance still holds, less any part that the store has meanwhile
-            granted from it.
+        bucket: The part of the window from which the amount was taken; needed to return unused amounts.
+        allowance: The amount that the process may use from now on while the store does not answer; None if
+            the earlier allowance holds, less what the store has granted from it.
     """
 
     left: int
@@ -94,7 +92,7 @@ class ReservationAnswer(NamedTuple):
 
 
 class CounterChange(NamedTuple):
-    """An ``amount`` to add to a counter; a negative amount is subtracted.
+    """A change of a counter by ``amount``, which may be negative.
 
     ``bucket`` is the part of the window that changes; -1 is the current part. A part that has expired does
     not change.
@@ -130,8 +128,8 @@ class StateStore(Protocol):
     Attributes:
         joined: Whether the store's counts are binding now. If not, each process uses at most its share of
             every limit.
-        is_slow: Whether the store has not answered for a moment, at most 2 seconds, and may still count for
-            other processes. Then this process may only use its allowance.
+        is_slow: Whether an answer is late, by at most 2 seconds, and the store may still count for other
+            processes. Then this process may only use its allowance.
         patience: Seconds to wait for an answer before the store counts as unreachable.
         reporter: Supplies the counts of this process when the store is reachable again.
     """
@@ -165,10 +163,10 @@ class StateStore(Protocol):
     def queue_changes(self, changes: Sequence[CounterChange]) -> None:
         """Queue changes of counters. A reachable server receives them within 50 ms."""
 
-    def release_slots(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
+    def release_slots(self, name: str, keys: Sequence[str], *, send_now: bool) -> None:
         """Release the slots that the request ``name`` holds in the limits ``keys``.
 
-        This takes up to 50 ms. With ``at_once`` it is sent immediately, because another call may wait for the
+        This takes up to 50 ms. With ``send_now`` it is sent immediately, because another call may wait for the
         slot.
         """
 
@@ -177,14 +175,14 @@ class StateStore(Protocol):
     ) -> None:
         """Send ``event`` to all other processes.
 
-        Without ``merge``, the event is sent at once. With ``merge``, it waits at least 50 ms, and ``merge``
+        Without ``merge``, the event is sent immediately. With ``merge``, it waits at least 50 ms, and ``merge``
         combines it with waiting events of the same kind and subject.
         """
 
     def is_unreachable(self) -> bool:
-        """Whether the store is unreachable. Called after a wait for an answer has timed out.
+        """Whether the store is unreachable, after a wait for its answer has timed out.
 
-        False if this process itself was slow, so that the answer is still to be expected.
+        False if this process itself was slow, so that the answer may still come.
         """
         ...
 
@@ -196,32 +194,32 @@ class StateStore(Protocol):
 
 
 class CountReporter(Protocol):
-    """Supplies a process's counts to a store that is reachable again."""
+    """Supplies a process's counts to a store that is reachable again, and caches the allowances that it grants."""
 
-    def unreported_changes(
-        self, bucket_of: Callable[[SharedLimit, float], int], *, everything: bool
+    def list_unreported_changes(
+        self, bucket_at_age: Callable[[SharedLimit, float], int], *, include_reported: bool
     ) -> Iterable[CounterChange]:
-        """The amounts that were used without the store's answer; or all amounts, if the store has lost its data.
+        """List the amounts that the store does not count; with ``include_reported``, all that this process counts.
 
         Args:
-            bucket_of: Returns the part of a limit's window that counts an amount of a number of seconds ago.
-            everything: Whether the store has lost its data.
+            bucket_at_age: Returns the part of a limit's window for an amount used that many seconds ago.
+            include_reported: Whether the store has lost its data, so that reported amounts are needed, too.
         """
         ...
 
-    def taken_slots(self) -> Iterable[tuple[SharedLimit, str]]:
-        """The slots that requests in flight hold in limits of concurrent requests, each with the request's name."""
+    def list_taken_slots(self) -> Iterable[tuple[SharedLimit, str]]:
+        """List the slots that requests in flight hold in concurrency limits, each with the request's name."""
         ...
 
-    def on_rejoin(self) -> None:
+    def on_store_rejoin(self) -> None:
         """Forget the store's earlier answers. Called when the store's counts are binding again."""
 
-    def limits_in_use(self) -> Sequence[tuple[SharedLimit, int]]:
-        """The limits used in the last minute, each with this process's allowance.
+    def list_limits_in_use(self) -> Sequence[tuple[SharedLimit, int]]:
+        """List the limits used in the last minute, each with this process's allowance.
 
         The allowance is the amount that this process may use without the store's answer.
         """
         ...
 
     def set_allowances(self, limit_states: Sequence[tuple[SharedLimit, LimitState]]) -> None:
-        """Accept the new allowances, which the store has set aside for the limits of the last `limits_in_use`."""
+        """Cache the new allowances in ``limit_states``, for the limits that `list_limits_in_use` returned last."""

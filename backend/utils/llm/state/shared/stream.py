@@ -39,7 +39,7 @@ def make_publish_commands(publisher: str, events: Sequence[SharedEvent]) -> tupl
 
     ``publisher`` is the name of the publishing process, by which that process skips its own events.
     """
-    told = json.dumps([[one.kind, *one.values] for one in events], separators=(",", ":"))
+    told = json.dumps([[event.kind, *event.values] for event in events], separators=(",", ":"))
     add = ("XADD", EVENTS, "MAXLEN", "~", MOST_EVENTS, "*", "p", publisher, "e", told)
     return add, ("EXPIRE", EVENTS, KEPT_SECONDS)
 

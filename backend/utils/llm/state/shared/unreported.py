@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from .claims import window_bucket_at_age
+from .claims import find_window_bucket
 from .store import CounterChange
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class UnreportedAmounts:
     def __init__(self) -> None:
         self._sums: OrderedDict[tuple[str, int], _Sum] = OrderedDict()
 
-    def add(self, limit: SharedLimit, at: float, amount: int) -> None:
+    def add_amount(self, limit: SharedLimit, at: float, amount: int) -> None:
         """Add ``amount`` that was sent at the time ``at``, in seconds of the monotonic clock."""
         place = limit.key, math.floor(at / limit.bucket_seconds) if limit.kind == "window" else -1
         before = self._sums.get(place, _Sum(limit, at, 0))
@@ -53,14 +53,18 @@ class UnreportedAmounts:
         while len(self._sums) > MOST_UNREPORTED:
             self._sums.popitem(last=False)
 
-    def take_all(self, now: float, bucket_of: Callable[[SharedLimit, float], int]) -> list[CounterChange]:
+    def pop_all_as_changes(
+        self, now: float, bucket_at_age: Callable[[SharedLimit, float], int]
+    ) -> list[CounterChange]:
         """Remove all sums, and return them as changes of the store's counters at ``now``.
 
-        ``bucket_of`` returns the part of a limit's window for an amount of a number of seconds ago.
+        ``bucket_at_age`` returns the part of a limit's window for an amount used that many seconds ago.
         """
         found = [
-            CounterChange(one.limit, window_bucket_at_age(one.limit, now - one.at, bucket_of), one.amount)
-            for one in self._sums.values()
+            CounterChange(
+                item.limit, find_window_bucket(item.limit, now - item.at, bucket_at_age), item.amount
+            )
+            for item in self._sums.values()
         ]
         self._sums.clear()
         return found

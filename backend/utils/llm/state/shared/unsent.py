@@ -24,20 +24,22 @@ class UnsentChanges:
     def __len__(self) -> int:
         return len(self._sums)
 
-    def add(self, changes: Iterable[CounterChange]) -> None:
-        """Add all of ``changes``, without a bound."""
-        for one in changes:
-            place = one.limit.key, one.bucket
+    def add_changes(self, changes: Iterable[CounterChange]) -> None:
+        """Add all of ``changes``, however many there are."""
+        for change in changes:
+            place = change.limit.key, change.bucket
             before = self._sums.get(place)
-            self._sums[place] = one if before is None else one._replace(amount=before.amount + one.amount)
+            self._sums[place] = (
+                change if before is None else change._replace(amount=before.amount + change.amount)
+            )
 
-    def add_bounded(self, changes: Iterable[CounterChange]) -> None:
+    def add_changes_bounded(self, changes: Iterable[CounterChange]) -> None:
         """Add ``changes``. Beyond `MOST_UNSENT` sums, the oldest are dropped."""
-        for one in changes:
-            self.add([one])
+        for change in changes:
+            self.add_changes([change])
             if len(self._sums) > MOST_UNSENT:
                 self._sums.popitem(last=False)
 
-    def take_batch(self) -> list[CounterChange]:
+    def pop_batch(self) -> list[CounterChange]:
         """Remove and return the oldest changes, at most `AT_ONCE` of them."""
         return [self._sums.popitem(last=False)[1] for _ in range(min(AT_ONCE, len(self._sums)))]

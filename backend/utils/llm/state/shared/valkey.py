@@ -141,12 +141,15 @@ class ValkeyStore(ForkSafe):
             "EVALSHA",
             RESERVE,
             len(limits),
-            *[one.key for one in limits],
+            *[limit.key for limit in limits],
             self._now(),
             name,
             self._name,
             self.processes,
-            *[f"{one.kind} {one.ask} {one.most} {_counts_for(one.kind, one.seconds)}" for one in limits],
+            *[
+                f"{limit.kind} {limit.ask} {limit.most} {_counts_for(limit.kind, limit.seconds)}"
+                for limit in limits
+            ],
         )
         self._put(_Job(command, lambda reply: on_answer(None if reply is None else _answer(reply))))
 
@@ -154,9 +157,9 @@ class ValkeyStore(ForkSafe):
         """Queue changes of counters. See `StateStore.queue_changes`."""
         self._settle(changes, ())
 
-    def release_slots(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
+    def release_slots(self, name: str, keys: Sequence[str], *, send_now: bool) -> None:
         """Queue the release of the slots that the request ``name`` holds. See `StateStore.release_slots`."""
-        self._settle((), [(key, name) for key in keys], 0.0 if at_once else SETTLING_SECONDS)
+        self._settle((), [(key, name) for key in keys], 0.0 if send_now else SETTLING_SECONDS)
 
     def _settle(
         self,
@@ -168,7 +171,7 @@ class ValkeyStore(ForkSafe):
             return
         with self._lock:
             if not self._is_there:
-                self._unsent.add_bounded(() if self._is_closing else changes)
+                self._unsent.add_changes_bounded(() if self._is_closing else changes)
                 self._freed += freed
                 del self._freed[:-MOST_UNSENT]
                 return
@@ -233,7 +236,7 @@ class ValkeyStore(ForkSafe):
             for limit, bucket, amount in changes
             for part in (limit.kind, bucket, amount, *_milliseconds(limit))
         ]
-        keys = [one.limit.key for one in changes]
+        keys = [change.limit.key for change in changes]
         return ("EVALSHA", CHANGE, len(keys), *keys, self._now(), *arguments)
 
     # In its own thread -----------------------------------------------------------------------------------------------
@@ -281,7 +284,7 @@ class ValkeyStore(ForkSafe):
             jobs.append(self._jobs.get(timeout=max(0.0, seconds)) if seconds > 0 else self._jobs.get_nowait())
             while True:
                 jobs.append(self._jobs.get_nowait())
-        return [one for one in jobs if one is not _WAKE]
+        return [job for job in jobs if job is not _WAKE]
 
     def _due(self) -> Iterator[_Job]:
         """The jobs whose time has come: beat, renewal of places, allowances, and queued changes and events."""
@@ -317,11 +320,13 @@ class ValkeyStore(ForkSafe):
 
     def _sets_aside(self) -> Iterator[_Job]:
         """The job that renews this process's allowance of each limit in use."""
-        in_use = self.reporter.limits_in_use() if self.reporter is not None else ()
+        in_use = self.reporter.list_limits_in_use() if self.reporter is not None else ()
         if not in_use:
             return
-        arguments = [part for one, held in in_use for part in (one.kind, one.most, *_milliseconds(one), held)]
-        keys = [one.key for one, _ in in_use]
+        arguments = [
+            part for limit, held in in_use for part in (limit.kind, limit.most, *_milliseconds(limit), held)
+        ]
+        keys = [limit.key for limit, _ in in_use]
         head = ("EVALSHA", SET_ASIDE, len(keys), *keys, self._now(), self._name, self.processes)
         joins = self._joins
 
@@ -331,7 +336,7 @@ class ValkeyStore(ForkSafe):
                 rooms = zip(reply[::2], reply[1::2], strict=True)
                 answers = [LimitState(left, allowance=amount) for left, amount in rooms]
                 self.reporter.set_allowances(
-                    [(one, room) for (one, _), room in zip(in_use, answers, strict=True)]
+                    [(limit, room) for (limit, _), room in zip(in_use, answers, strict=True)]
                 )
 
         yield _Job((*head, *arguments), told)
@@ -341,7 +346,7 @@ class ValkeyStore(ForkSafe):
         return ("EVALSHA", BEAT, 2, *_KEYS, self._name, milliseconds, os.urandom(8).hex())
 
     def _holds(self) -> Iterator[_Job]:
-        places = list(self.reporter.taken_slots()) if self.reporter is not None else []
+        places = list(self.reporter.list_taken_slots()) if self.reporter is not None else []
         if places:
             lease = round(1000 * LEASE_SECONDS)
             keys, names = [limit.key for limit, _ in places], [name for _, name in places]
@@ -355,13 +360,13 @@ class ValkeyStore(ForkSafe):
         if not jobs:
             return
         try:
-            replies = self._sent(self._connection, [one.command for one in jobs])
+            replies = self._sent(self._connection, [job.command for job in jobs])
         except Exception as error:  # noqa: BLE001 - told by `_lost`
             self._lost(error)
             self._fail(jobs)
             return
         self._dozes_at = time.monotonic() + SETTLING_SECONDS
-        errors = [one for one in replies if isinstance(one, Exception)]
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
         for job, reply in zip(jobs, replies, strict=True):
             _tell(job, None if isinstance(reply, Exception) else reply)
         if errors:
@@ -432,14 +437,14 @@ class ValkeyStore(ForkSafe):
             with self._lock:  # the process says it anew
                 self._unsent, self._changes = UnsentChanges(), []
         if self.reporter is not None:
-            changes = iter(self.reporter.unreported_changes(self._bucket, everything=everything))
+            changes = iter(self.reporter.list_unreported_changes(self._bucket, include_reported=everything))
             while piece := list(islice(changes, AT_ONCE)):
                 self._tell_of(piece)
             if not self.joined:
                 self._renews_at = -math.inf
         while self._connection is not None and self._unsent:
             with self._lock:
-                piece = self._unsent.take_batch()
+                piece = self._unsent.pop_batch()
             self._tell_of(piece)
 
     def _tell_of(self, changes: Sequence[CounterChange]) -> None:
@@ -447,7 +452,7 @@ class ValkeyStore(ForkSafe):
             self._exchange([self._settling(changes, is_report=True)])
         else:
             with self._lock:
-                self._unsent.add(changes)
+                self._unsent.add_changes(changes)
 
     def _settling(self, changes: Sequence[CounterChange], *, is_report: bool = False) -> _Job:
         """The job that sends ``changes``. If it fails, increases are queued again: better count too much than too little."""
@@ -456,7 +461,7 @@ class ValkeyStore(ForkSafe):
             is_refused = self._connection is not None
             if reply is None and not (is_report and is_refused):  # what is refused twice always will be
                 with self._lock:
-                    self._unsent.add_bounded(one for one in changes if one.amount > 0)
+                    self._unsent.add_changes_bounded(change for change in changes if change.amount > 0)
 
         return _Job(self._changing(changes), told)
 
@@ -470,7 +475,7 @@ class ValkeyStore(ForkSafe):
             self._joins += 1
             since, self.away_since = self.away_since, None
         if self.reporter is not None:
-            self.reporter.on_rejoin()
+            self.reporter.on_store_rejoin()
             self._report(everything=False)  # what went out since it was told
             self._exchange([*self._holds(), *self._sets_aside()])
         if since is not None and since == self._told_at:
@@ -519,7 +524,7 @@ class ValkeyStore(ForkSafe):
         if self._connection is None:
             self._fail(jobs)
         else:
-            self._exchange([*self._due(), *(one for one in jobs if one is not _WAKE)])
+            self._exchange([*self._due(), *(job for job in jobs if job is not _WAKE)])
             self._exchange([_Job(("ZREM", _KEYS[0], self._name))])
         if self._connection is not None:
             self._connection.close()

@@ -17,7 +17,7 @@ from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.routing.plan import find_unavailability
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.state.circuit_breaker import IN_A_ROW
-from backend.utils.llm.state.shared.composition import make_shared_health
+from backend.utils.llm.state.shared.composition import make_shared_health_tracker
 from backend.utils.llm.state.shared.names import HashedNames
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Happening(NamedTuple):
 
     def course(self, health: HealthTracker, candidate: Candidate) -> Iterator[float]:
         """Let it happen, in no time."""
-        circuit, budget = candidate.circuit, candidate.retry_budget_key
+        circuit, budget = candidate.endpoint_circuit, candidate.retry_budget_key
         match self.what:
             case "fails" | "opens":
                 for _ in range(IN_A_ROW if self.what == "opens" else 1):
@@ -57,7 +57,7 @@ class Happening(NamedTuple):
                 is_guess = self.what == "slow down"
                 health.start_cooldown(circuit, self.seconds, FailureCategory.RATE_LIMIT, is_guess=is_guess)
             case "retries":
-                while health.spend_retry(budget):
+                while health.try_spend_retry(budget):
                     pass
             case _ if health.admit_request(circuit, 1.0, last_resort=True) == "probe":
                 end = (
@@ -88,9 +88,9 @@ def shared_by_two(world: World) -> SharedHealthTracker:
 
     def joined() -> SharedHealthTracker:
         def heard(event: SharedEvent, age: float) -> None:
-            health.apply_event(event, age)
+            health.apply_remote_event(event, age)
 
-        health = make_shared_health(MemoryStore(memory, heard), HashedNames(b"secret"), time)
+        health = make_shared_health_tracker(MemoryStore(memory, heard), HashedNames(b"secret"), time)
         return health
 
     world.health, other = joined(), joined()
@@ -112,9 +112,9 @@ def test_no_call_fails_while_an_endpoint_that_it_may_ask_was_never_asked(
     world = World({"f": CHAIN}, ROW + limits, behaves=moods)
     other = shared_by_two(world)
     candidates = world.plan("f").candidates
-    for one in happened:
-        health = world.health if one.is_here else other
-        world._later(one.at, one.course(health, candidates[one.place]))
+    for happening in happened:
+        health = world.health if happening.is_here else other
+        world._later(happening.at, happening.course(health, candidates[happening.place]))
     for start in starts:
         world.start(at=start)
     opened_before: dict[int, list[int]] = {}
@@ -126,26 +126,30 @@ def test_no_call_fails_while_an_endpoint_that_it_may_ask_was_never_asked(
         for place, called in enumerate(world.calls):
             if called.error is not None and called.ended == world.now:
                 for candidate, before in zip(candidates, opened_before[place], strict=True):
-                    is_due = moods[str(candidate.endpoint)] is OK and candidate.circuit not in _asked(called)
+                    is_due = moods[
+                        str(candidate.endpoint)
+                    ] is OK and candidate.endpoint_circuit not in _asked(called)
                     assert not (is_due and _may_be_asked(world, called, candidate, before)), called.error
 
 
 def _asked(called: Called) -> set[object]:
-    return {step.candidate.circuit for step in called.steps}
+    return {step.candidate.endpoint_circuit for step in called.steps}
 
 
 def _openings(world: World, candidate: Candidate) -> int:
-    condition = world.health._conditions.get(candidate.circuit)
+    condition = world.health._conditions.get(candidate.endpoint_circuit)
     return 0 if condition is None else condition.openings
 
 
 def _may_be_asked(world: World, called: Called, candidate: Candidate, before: int) -> bool:
     """Whether it may be asked now: it is available, or is to be probed, as nobody's probe has failed too often."""
-    if called.seconds > called.route.deadline - 2 * LEAST_SECONDS:
+    if called.seconds > called.route.deadline_seconds - 2 * LEAST_SECONDS:
         return False
     why = find_unavailability(candidate, world.health, Needs())
     if why is None:
         return True
     more = why.openings - before
-    is_hopeful = more == 0 or (more < IN_A_ROW and world.health.has_recent_answer(candidate.retry_budget_key))
+    is_hopeful = more == 0 or (
+        more < IN_A_ROW and world.health.has_recent_provider_answer(candidate.retry_budget_key)
+    )
     return why.can_probe_early and is_hopeful

@@ -15,8 +15,11 @@ from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.circuit_breaker import IN_A_ROW, OPEN_SECONDS
 from backend.utils.llm.state.experiments import CONTROL, TrialStopConditions, VariantResults
 from backend.utils.llm.state.health import RETRY_RESERVE, Circuit
-from backend.utils.llm.state.session_affinity import LadderRung
-from backend.utils.llm.state.shared.composition import connect_shared_health, make_shared_health
+from backend.utils.llm.state.session_affinity import ContextLadderRung
+from backend.utils.llm.state.shared.composition import (
+    connect_shared_health_tracker,
+    make_shared_health_tracker,
+)
 from backend.utils.llm.state.shared.names import HashedNames
 
 from .conftest import eventually
@@ -53,9 +56,9 @@ class Fleet:
         """One more process."""
 
         def heard(event: SharedEvent, age: float) -> None:
-            health.apply_event(event, age)
+            health.apply_remote_event(event, age)
 
-        health = make_shared_health(MemoryStore(self._memory, heard), HashedNames(SECRET), self._time)
+        health = make_shared_health_tracker(MemoryStore(self._memory, heard), HashedNames(SECRET), self._time)
         return health
 
 
@@ -194,24 +197,24 @@ def test_single_failures_and_answers_are_told_to_nobody(fleet: Fleet) -> None:
 def test_retries_are_those_of_all(pair: tuple[SharedHealthTracker, SharedHealthTracker]) -> None:
     one, other = pair
     for _ in range(int(RETRY_RESERVE) - 1):
-        assert one.spend_retry("openai for the house")
+        assert one.try_spend_retry("openai for the house")
 
-    assert other.spend_retry("openai for the house")
+    assert other.try_spend_retry("openai for the house")
 
-    assert not one.spend_retry("openai for the house")
+    assert not one.try_spend_retry("openai for the house")
     for _ in range(4):
         other.credit_retry_budget("openai for the house")
-    assert one.spend_retry("openai for the house")
+    assert one.try_spend_retry("openai for the house")
 
 
 def test_a_retry_on_loan_is_lent_to_one_of_all(pair: tuple[SharedHealthTracker, SharedHealthTracker]) -> None:
     one, other = pair
-    while one.spend_retry("openai for the house"):
+    while one.try_spend_retry("openai for the house"):
         pass
 
-    assert other.spend_retry("openai for the house", last_resort=True)
+    assert other.try_spend_retry("openai for the house", last_resort=True)
 
-    assert not one.spend_retry("openai for the house", last_resort=True)
+    assert not one.try_spend_retry("openai for the house", last_resort=True)
 
 
 def test_a_trial_is_judged_by_what_all_have_seen(
@@ -223,7 +226,7 @@ def test_a_trial_is_judged_by_what_all_have_seen(
         experiments = health.traffic.experiments
         name, is_ok = (CONTROL, True) if number < 4 else ("openai:new", False)
         after = experiments.variant_results("f", name).with_request(is_ok=is_ok, seconds=1.0, cost=None)
-        reasons.append(experiments.record_and_judge("f", name, after, stop))
+        reasons.append(experiments.record_and_judge_trial("f", name, after, stop))
 
     assert [reason is not None for reason in reasons] == [False] * 7 + [True]
     for health in pair:
@@ -234,8 +237,8 @@ def test_a_trial_is_judged_by_what_all_have_seen(
 def test_scores_are_those_of_all(pair: tuple[SharedHealthTracker, SharedHealthTracker]) -> None:
     one, other = pair
 
-    one.traffic.quality_scores.add("f", "openai:new", 1.0)
-    other.traffic.quality_scores.add("f", "openai:new", 0.0)
+    one.traffic.quality_scores.record_score("f", "openai:new", 1.0)
+    other.traffic.quality_scores.record_score("f", "openai:new", 0.0)
 
     for health in pair:
         assert (
@@ -247,9 +250,11 @@ def test_scores_are_those_of_all(pair: tuple[SharedHealthTracker, SharedHealthTr
 def test_a_conversation_stands_where_it_stood_whichever_process_it_comes_to(fleet: Fleet) -> None:
     one, other = fleet.join(), fleet.join()
 
-    one.traffic.session_affinity.record_rung("f", "alice's diary", LadderRung("openai:long", 100_000), 50_000)
+    one.traffic.session_affinity.record_rung(
+        "f", "alice's diary", ContextLadderRung("openai:long", 100_000), 50_000
+    )
 
-    assert other.traffic.session_affinity.last_rung("f", "alice's diary") == LadderRung(
+    assert other.traffic.session_affinity.find_last_rung("f", "alice's diary") == ContextLadderRung(
         "openai:long", 100_000
     )
     assert "alice" not in str(fleet.told)
@@ -258,9 +263,9 @@ def test_a_conversation_stands_where_it_stood_whichever_process_it_comes_to(flee
 def test_who_comes_later_hears_what_is_down(valkey: Valkey) -> None:
     ticks = count()
     time = Time(clock=lambda: 1000 + next(ticks) / 1e6)
-    first = connect_shared_health(_secret(valkey.url), SECRET, time)
+    first = connect_shared_health_tracker(_secret(valkey.url), SECRET, time)
     opened(first)
-    second = connect_shared_health(_secret(valkey.url), SECRET, time)
+    second = connect_shared_health_tracker(_secret(valkey.url), SECRET, time)
     try:
         assert eventually(lambda: second.find_unavailable_reason(LUNA) is not None)
         why = second.find_unavailable_reason(LUNA)

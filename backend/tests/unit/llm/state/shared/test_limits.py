@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.shared_memory import MemoryStore, SharedMemory
-from backend.utils.llm.rate_limits import Limits, Rate
+from backend.utils.llm.rate_limits import Limits, RateLimit
 from backend.utils.llm.state.rate_limiter import MeteredScope
 from backend.utils.llm.state.shared import unreported
 from backend.utils.llm.state.shared.asking import ASKED_SECONDS
@@ -68,7 +68,7 @@ class Process:
         return False
 
     def settles(self, number: int, used: int | None, *, arrived: bool = True) -> None:
-        self.limiter.settle_request(self.meters, number, used, arrived=arrived)
+        self.limiter.settle_request(self.meters, number, used, reached_provider=arrived)
 
     def many(self, most: int = 1000) -> int:
         """How many go out now."""
@@ -87,9 +87,9 @@ def memory(clock: Clock) -> SharedMemory:
 
 def cut_off(*processes: Process) -> None:
     """Let the store be away for them, as a server is."""
-    for one in processes:
-        one.store.joined = False
-        one.store.reserve = _unanswered  # type: ignore[assignment,method-assign]
+    for process in processes:
+        process.store.joined = False
+        process.store.reserve = _unanswered  # type: ignore[assignment,method-assign]
 
 
 def _unanswered(_: str, __: Sequence[SharedLimit], told: Callable[[ReservationAnswer | None], None]) -> None:
@@ -101,13 +101,13 @@ def rejoin(process: Process, clock: Clock, *, everything: bool = False) -> None:
     del process.store.reserve
     process.store.queue_changes(
         list(
-            process.limiter.unreported_changes(
-                lambda limit, age: int((clock() - age) // limit.bucket_seconds), everything=everything
+            process.limiter.list_unreported_changes(
+                lambda limit, age: int((clock() - age) // limit.bucket_seconds), include_reported=everything
             )
         )
     )
     process.store.joined, process.store.is_slow = True, False
-    process.limiter.on_rejoin()
+    process.limiter.on_store_rejoin()
     process.store.beat()
 
 
@@ -172,7 +172,7 @@ def test_a_place_is_free_for_all_once_the_endpoint_has_answered(memory: SharedMe
     assert other.sends() is None
     clock.now += 0.1
 
-    one.limiter.mark_answered(one.meters, number)
+    one.limiter.mark_request_answered(one.meters, number)
 
     assert other.sends() is not None
 
@@ -195,9 +195,9 @@ def test_what_is_held_for_requests_under_way_is_told_by_their_names(
     kept, ended = process.sends(), process.sends()
     assert kept is not None
     assert ended is not None
-    process.limiter.mark_answered(process.meters, ended)
+    process.limiter.mark_request_answered(process.meters, ended)
 
-    names = [name for _, name in process.limiter.taken_slots()]
+    names = [name for _, name in process.limiter.list_taken_slots()]
 
     assert [name.split(":")[1] for name in names] == [str(kept)]
 
@@ -206,7 +206,7 @@ def test_alone_each_process_has_its_share(memory: SharedMemory, clock: Clock) ->
     processes = [Process(memory, clock, requests="100/minute", concurrency=8) for _ in range(4)]
     cut_off(*processes)
 
-    assert [one.many() for one in processes] == [2] * 4  # of eight places
+    assert [process.many() for process in processes] == [2] * 4  # of eight places
 
 
 def test_alone_a_process_counts_what_it_was_granted_before(memory: SharedMemory, clock: Clock) -> None:
@@ -229,14 +229,14 @@ def test_alone_a_limit_of_one_lets_each_process_send_one(memory: SharedMemory, c
     processes = [Process(memory, clock, requests="1/minute") for _ in range(3)]
     cut_off(*processes)
 
-    assert [one.many() for one in processes] == [1, 1, 1]
+    assert [process.many() for process in processes] == [1, 1, 1]
 
 
 def silent(*processes: Process) -> None:
     """Let the store say nothing to them, as a server that stands still."""
     cut_off(*processes)
-    for one in processes:
-        one.store.is_slow = True
+    for process in processes:
+        process.store.is_slow = True
 
 
 def test_while_the_store_is_silent_only_what_was_set_aside_goes_out(
@@ -295,7 +295,7 @@ def test_a_place_that_a_process_gives_back_while_the_store_is_silent_is_its_own(
     one.store.release_slots = lambda *_, **__: None  # type: ignore[method-assign]
     assert one.many() == 0
 
-    one.limiter.mark_answered(one.meters, number)
+    one.limiter.mark_request_answered(one.meters, number)
 
     assert one.many() == 1
 
@@ -342,7 +342,7 @@ def test_what_was_set_aside_before_the_store_was_back_is_not_for_those_who_still
     reserve = one.store.reserve
 
     def back_meanwhile(*asked: Any) -> None:
-        one.limiter.on_rejoin()
+        one.limiter.on_store_rejoin()
         asked[-1](None)
 
     one.store.reserve = back_meanwhile  # type: ignore[assignment,method-assign]
@@ -361,7 +361,7 @@ def test_what_was_not_used_of_it_is_not_for_those_who_still_wait_either(
     assert taken[0] is not None
     assert taken[1] is not None
     assert one.asks(taken[0])
-    one.limiter.on_rejoin()
+    one.limiter.on_store_rejoin()
 
     one.settles(taken[0], 0)
 
@@ -405,8 +405,8 @@ def test_a_request_that_is_sent_late_counts_from_when_it_is_sent(memory: SharedM
 def test_who_is_alone_has_its_share_of_what_was_left(memory: SharedMemory, clock: Clock) -> None:
     processes = [Process(memory, clock, requests="100/minute") for _ in range(4)]
     processes[0].many(90)
-    for one in processes[1:]:
-        one.many(1)
+    for process in processes[1:]:
+        process.many(1)
     sent = [90, 1, 1, 1]
     cut_off(*processes)
 
@@ -467,13 +467,13 @@ def test_what_went_out_alone_is_told_however_many_requests_it_was(
         one.settles(number, 5)
         clock.now += 0.01
 
-    changes = list(one.limiter.unreported_changes(lambda *_: 1, everything=False))
+    changes = list(one.limiter.list_unreported_changes(lambda *_: 1, include_reported=False))
 
     sums = {change.limit.most: change.amount for change in changes}
     assert sums == {9000: 300, 90000: 1500}
     assert len(changes) == len(sums)
     rejoin(one, clock)
-    assert list(one.limiter.unreported_changes(lambda *_: 1, everything=False)) == []
+    assert list(one.limiter.list_unreported_changes(lambda *_: 1, include_reported=False)) == []
 
 
 def test_a_request_that_went_out_alone_and_was_granted_after_all_counts_once(
@@ -505,8 +505,8 @@ def test_calls_go_on_while_everything_is_told(memory: SharedMemory, clock: Clock
     assert later is not None
     memory.windows.clear()
 
-    changes = process.limiter.unreported_changes(
-        lambda limit, age: int((clock() - age) // limit.bucket_seconds), everything=True
+    changes = process.limiter.list_unreported_changes(
+        lambda limit, age: int((clock() - age) // limit.bucket_seconds), include_reported=True
     )
     told = [next(iter(changes := iter(changes)))]
     process.limiter.settle_request(first, number, 10)  # was copied: is corrected
@@ -543,13 +543,13 @@ def test_after_an_outage_nothing_jumps(memory: SharedMemory, clock: Clock) -> No
     def pass_seconds(seconds: int) -> None:
         for _ in range(seconds):
             clock.now += 1
-            sent.extend(clock.now for one in processes for _ in range(one.many(5)))
+            sent.extend(clock.now for process in processes for _ in range(process.many(5)))
 
     pass_seconds(90)
     cut_off(*processes)
     pass_seconds(30)
-    for one in processes:
-        rejoin(one, clock)
+    for process in processes:
+        rejoin(process, clock)
     pass_seconds(200)
 
     together = [at for at in sent if at > NOON + 90 + 30 + MINUTE]
@@ -561,7 +561,7 @@ def test_tokens_of_a_tier_are_told_by_a_name_that_tells_nothing(memory: SharedMe
     told: list[object] = []
     MemoryStore(memory, lambda event, _: told.append(event))
     one = Process(memory, clock)
-    rate = Rate(100, "day")
+    rate = RateLimit(100, "day")
 
     one.limiter.add_used_tokens("group fast of the user alice@example.com", rate, 30)
 
@@ -617,9 +617,9 @@ def test_no_minute_holds_more_than_the_limit_although_the_store_is_silent(
             if clock.now - since > 1:
                 del silent_since[number]
                 rejoin(processes[number], clock)
-        for number, one in enumerate(processes):
+        for number, process in enumerate(processes):
             if number not in silent_since:
-                one.store.beat()
+                process.store.beat()
         if is_silence and which not in silent_since:
             silent_since[which] = clock.now
             silent(processes[which])
@@ -667,9 +667,9 @@ def test_no_more_are_in_flight_than_the_limit_although_the_store_is_silent(
 def hear_again(process: Process, memory: SharedMemory, freed: list[Any], clock: Clock) -> None:
     """Let the store answer again: it hears which requests have places, and then which have none any more."""
     del process.store.release_slots
-    for limit, name in process.limiter.taken_slots():
+    for limit, name in process.limiter.list_taken_slots():
         memory.take(limit, name, clock())
     rejoin(process, clock)
     for one in freed:
-        process.store.release_slots(*one, at_once=True)
+        process.store.release_slots(*one, send_now=True)
     freed.clear()

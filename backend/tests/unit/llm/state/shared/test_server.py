@@ -99,16 +99,18 @@ class Gone:
 class Told:
     """A process that has one thing to say."""
 
-    def unreported_changes(self, bucket_of: object, *, everything: bool) -> list[CounterChange]:
+    def list_unreported_changes(
+        self, bucket_at_age: object, *, include_reported: bool
+    ) -> list[CounterChange]:
         return [CounterChange(LIMIT, -1, 1)]
 
-    def taken_slots(self) -> list[tuple[SharedLimit, str]]:
+    def list_taken_slots(self) -> list[tuple[SharedLimit, str]]:
         return []
 
-    def on_rejoin(self) -> None:
+    def on_store_rejoin(self) -> None:
         """Fine."""
 
-    def limits_in_use(self) -> list[tuple[SharedLimit, int]]:
+    def list_limits_in_use(self) -> list[tuple[SharedLimit, int]]:
         return []
 
     def set_allowances(self, _: object) -> None:
@@ -121,7 +123,7 @@ class Allowed(Told):
     def __init__(self) -> None:
         self.rooms: list[object] = []
 
-    def limits_in_use(self) -> list[tuple[SharedLimit, int]]:
+    def list_limits_in_use(self) -> list[tuple[SharedLimit, int]]:
         return [(LIMIT, 1)]
 
     def set_allowances(self, rooms: object) -> None:
@@ -162,7 +164,7 @@ def test_whatever_fails_the_thread_goes_on_and_everybody_is_told(
 
     assert not store.joined
     assert asks(store) is None
-    assert sum("cannot be used" in one.message for one in caplog.records) == 1
+    assert sum("cannot be used" in record.message for record in caplog.records) == 1
 
 
 def test_what_is_published_after_the_end_is_not_kept(valkey: Valkey) -> None:
@@ -251,7 +253,7 @@ def test_what_is_given_back_is_told_after_what_went_out_without_a_word() -> None
     store._connection, store._shas, store._is_there = Counts(), {CHANGE: "sha"}, True  # type: ignore[assignment]
     store.joined, store._beats_at, store._renews_at = False, math.inf, math.inf
     store.queue_changes([CounterChange(LIMIT, 7, -1)])
-    store.release_slots("a:1", ["{a}:places"], at_once=True)
+    store.release_slots("a:1", ["{a}:places"], send_now=True)
 
     assert list(store._due()) == []
     store.joined = True
@@ -261,7 +263,7 @@ def test_what_is_given_back_is_told_after_what_went_out_without_a_word() -> None
 def test_places_that_were_given_back_while_the_server_was_gone_are_free_when_it_is_back() -> None:
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)
     store.joined = False
-    store.release_slots("a:1", ["{a}:places"], at_once=True)
+    store.release_slots("a:1", ["{a}:places"], send_now=True)
     store.joined, store._beats_at, store._renews_at = True, math.inf, math.inf
 
     assert [job.command for job in store._due()] == [("ZREM", "{a}:places", "a:1")]
@@ -351,7 +353,7 @@ def test_a_listener_goes_on_whatever_fails(caplog: pytest.LogCaptureFixture) -> 
 
     try:
         assert eventually(lambda: "could not be read" in caplog.text)
-        assert any(one.name == "shared-events" and one.is_alive() for one in threading.enumerate())
+        assert any(thread.name == "shared-events" and thread.is_alive() for thread in threading.enumerate())
     finally:
         listener.close()
 

@@ -149,7 +149,7 @@ def test_a_place_is_taken_until_it_is_given_back(join: Join) -> None:
     assert asked(one, places(1), name="a:1").granted
     assert not asked(other, places(1), name="b:1").granted
 
-    one.release_slots("a:1", ["{a}:places"], at_once=True)
+    one.release_slots("a:1", ["{a}:places"], send_now=True)
 
     assert eventually(lambda: asked(other, places(1), name="b:1").granted)
 
@@ -246,7 +246,7 @@ def test_the_server_counts_as_memory_does(valkey: Valkey, steps: Sequence[tuple[
                 change = CounterChange(limits[0], told[0].rooms[0].bucket, -(ask // 2))
                 for store in (memory, server):
                     store.queue_changes([change])
-                    store.release_slots(f"a:{number}", [limits[1].key], at_once=False)
+                    store.release_slots(f"a:{number}", [limits[1].key], send_now=False)
             if told[0].granted:
                 granted.append((clock.now, ask - (ask // 2 if is_given_back else 0)))
     finally:
