@@ -69,7 +69,7 @@ class Grant:
 
     Attributes:
         user_id: The user as whom the holder acts.
-        tenant_id: The only tenant whose data the holder may see; empty for no restriction.
+        tenant_id: The only tenant whose data the holder may see; empty for a holder without a tenant.
         scopes: What the holder may do.
         token_id: The id of the stored access token that gives these rights; None if they come from no stored
             token.

@@ -155,7 +155,8 @@ def retry_delay_s(interval_s: float | None, failure_count: int) -> float:
     """Return the seconds to wait before a background task is run again.
 
     Args:
-        interval_s: The wait in seconds after a success; None for a task that has to succeed only once.
+        interval_s: The wait in seconds after a success; None for a task that has to succeed only once, which
+            counts as one second.
         failure_count: The number of failures in a row. Each failure doubles the wait, up to `LONGEST_PAUSE`
             seconds, or up to ``interval_s`` if that is longer.
     """

@@ -166,7 +166,7 @@ def create_app(  # noqa: PLR0913 - the composition root
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         background = BackgroundTaskRunner()
         async with (
-            _watchers(watchers, settings) as told,
+            _watchers(watchers, settings) as active_watchers,
             open_and_migrate_database(settings) as engine,
             open_database_engine(
                 settings
@@ -177,7 +177,7 @@ def create_app(  # noqa: PLR0913 - the composition root
             async with (
                 _version(settings) as version,
                 open_budget_store(settings.database_path, settings.database_url, background) as counters,
-                _facade(patchbay, told, counters) as facade,
+                _facade(patchbay, active_watchers, counters) as facade,
             ):
                 _warn_of_retirements(facade)
                 kept, stored = (
@@ -204,18 +204,18 @@ def create_app(  # noqa: PLR0913 - the composition root
                     database=make_database_probe(settings, apart),
                     local_model=local_model,
                     background=background,
-                    metrics=told.metrics,
+                    metrics=active_watchers.metrics,
                     overrides=overriding,
                     usage=SqlUsageStore(engine),
                     budgets=_budgets(facade, sessions),
                     agents=running,
-                    recent=told.recent or RecentAttemptStats(),
-                    spool=told.spool,
+                    recent=active_watchers.recent or RecentAttemptStats(),
+                    spool=active_watchers.spool,
                     responder_sources=(AgentResponderSource(running),),
                     given_tokens=remembered,
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
-                prune = partial(asyncio.to_thread, told.prune_texts)
+                prune = partial(asyncio.to_thread, active_watchers.prune_texts)
                 if (first := await given.issue_first_token(FIRST_USER)) is not None:
                     print_token(first)
                 changes = _changes(settings, removals, overriding, version)
@@ -223,7 +223,7 @@ def create_app(  # noqa: PLR0913 - the composition root
                     for duty in (
                         removals.poll_periodically(background),
                         changes.listen(background),
-                        told.keys.write_periodically(kept, background),
+                        active_watchers.keys.write_periodically(kept, background),
                         erase_deleted_data_periodically(settings, background),
                         apply_retention_periodically(
                             engine, RetentionDays(settings.ledger_days, settings.usage_days), background
@@ -240,7 +240,7 @@ def create_app(  # noqa: PLR0913 - the composition root
                         background.run_repeatedly("texts.old", prune, interval_s=TEXTS_SECONDS),
                         trail.sign_hash_chains_periodically(head_keys, background, interval_s=SIGN_SECONDS),
                         _looking_after(facade, overriding, background, may_freeze=may_freeze),
-                        _shipping(told, make_ledger_store(engine), background),
+                        _shipping(active_watchers, make_ledger_store(engine), background),
                     ):
                         await stack.enter_async_context(duty)
                     yield

@@ -60,8 +60,8 @@ def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
         workers: The number of server processes. With more than one, SIGHUP replaces them.
 
     Returns:
-        The exit status: 0 after a graceful stop; 1 if the service could not start, or a step of the sample
-        failed; 130 or 143 if a signal interrupted the sample.
+        The exit status: 0 after a graceful stop; 1 if the service could not start, or with ``once`` if a
+        step of the sample failed; 130 or 143 if a signal interrupted the sample.
     """
     variables = read_environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)
@@ -217,8 +217,8 @@ class _Run:
                     "The sample conversation is left out: you have keys of your own, and would pay for it."
                 )
                 return True
-            seen = await http.get("/v1/conversations", params={"limit": 1})
-            if not again and seen.raise_for_status().json()["items"]:
+            response = await http.get("/v1/conversations", params={"limit": 1})
+            if not again and response.raise_for_status().json()["items"]:
                 _print("The sample conversation is left out: you have conversations. `--once` runs it again.")
                 return True
             with out.status("Running the sample conversation through it, some seconds with the demo model…"):

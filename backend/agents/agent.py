@@ -23,7 +23,7 @@ class Agent:
         name: The unique name of the agent.
         feature: The feature whose model the agent uses, as in ``get_llm(feature)``.
         instructions: The system prompt.
-        tools: The tools that the agent may call.
+        tools: The only tools that the agent may call.
         delegates: Names of agents to which this agent may delegate tasks. Its model sees them as tools.
         about: What the agent is for, as told to people and to models of agents that may delegate to it.
         budget: The limits of each run.

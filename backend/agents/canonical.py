@@ -17,7 +17,7 @@ _encoded: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_
 
 
 def to_canonical_json(value: Any) -> str:
-    """Serialize ``value`` as canonical JSON: equal values always give the same text.
+    """Serialize ``value`` as canonical JSON, in which each value has exactly one text.
 
     The text is ASCII, with sorted keys and without whitespace.
 

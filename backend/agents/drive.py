@@ -219,7 +219,7 @@ class RunDriver:
                     await self._append(result)
                 else:  # it only looked, and would look again: it is kept with what follows
                     self._progress.add_step(result)
-                yield self._told(result)
+                yield self._tool_result(result)
         finally:
             for task in tasks:
                 task.cancel()
@@ -347,9 +347,9 @@ class RunDriver:
 
     async def _observe(self, result: ToolResultStep) -> ToolResult:
         await self._append(result)
-        return self._told(result)
+        return self._tool_result(result)
 
-    def _told(self, result: ToolResultStep) -> ToolResult:
+    def _tool_result(self, result: ToolResultStep) -> ToolResult:
         why = "" if result.status == "ok" else read_error_message(result.content)
         return ToolResult(self._run.id, result.call, result.name, result.status, why)
 

@@ -61,8 +61,8 @@ class ToolCalled:
 
     def as_dict(self) -> dict[str, Any]:
         """The event as a dict that is ready for JSON."""
-        told = {"message": self.message} if self.message else {}
-        return {"run": self.run_id, "call": self.call, "tool": self.tool, "verdict": self.verdict, **told}
+        message = {"message": self.message} if self.message else {}
+        return {"run": self.run_id, "call": self.call, "tool": self.tool, "verdict": self.verdict, **message}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class ToolResult:
 
     def as_dict(self) -> dict[str, Any]:
         """The event as a dict that is ready for JSON."""
-        told = {"message": self.message} if self.message else {}
-        return {"run": self.run_id, "call": self.call, "tool": self.tool, "status": self.status, **told}
+        message = {"message": self.message} if self.message else {}
+        return {"run": self.run_id, "call": self.call, "tool": self.tool, "status": self.status, **message}
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,8 @@ class ConfirmationGate:
     Args:
         store: Stores the confirmations.
         agents: The agents whose tools may be called.
-        authorize: Checks, just before execution, whether a call is still allowed; by default, each is.
+        authorize: Checks, just before an approved call is executed, whether it is still allowed; by default,
+            each is. Calls that need no approval are not checked.
         seals: Computes and verifies the digests of confirmations, to detect a forged row in the store; None
             for hashes without a key.
         now: The wall clock, in microseconds since 1970.
@@ -225,7 +226,9 @@ class ConfirmationGate:
         return claimed, self.start_claimed_call(claimed, tool)
 
     def start_claimed_call(self, claimed: Confirmation, tool: Tool) -> asyncio.Future[Confirmation]:
-        """Start the tool call of a claimed confirmation. It continues even if the caller is cancelled.
+        """Start the tool call of a claimed confirmation.
+
+        Even if the caller is cancelled, the call runs to its end, and its result is stored.
 
         Returns:
             A future of the confirmation with the stored result.

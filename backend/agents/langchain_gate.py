@@ -61,12 +61,12 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
     """LangChain middleware that executes a tool call only once, and after approval if its policy requires it.
 
     For an approval, it interrupts the graph with the confirmation, in the form of `confirmation_to_json`.
-    Resume the graph with ``Command(resume={"decision": "approve", "digest": …})``. The decision may also be
-    ``reject`` with a ``reason``, or ``edit`` with ``arguments``. After an invalid decision, the graph is
+    Resume the graph with ``Command(resume={"decision": "approve", "digest": …})``. The decision may also
+    be ``reject`` with a ``reason``, or ``edit`` with ``arguments``. After an invalid decision, the graph is
     interrupted again, with the ``error`` and a new ``digest``.
 
-    In a synchronous agent, the store is used on an event loop in a separate thread, and each tool runs in a
-    thread of its own. A store that is bound to one event loop, such as one on PostgreSQL, cannot serve
+    In a synchronous agent, the store is used on an event loop in a separate thread, and each tool call runs
+    in a thread of its own. A store that is bound to one event loop, such as one on PostgreSQL, cannot serve
     synchronous and asynchronous agents at the same time.
 
     Args:
@@ -191,8 +191,8 @@ def _known(one: Confirmation, **more: Any) -> ToolObservation:
 
 
 def _tool(one: BaseTool, risk: Risk, policy: Policy) -> Tool:
-    told: Any = one.tool_call_schema
-    schema: dict[str, Any] = told if isinstance(told, dict) else told.model_json_schema()
+    call_schema: Any = one.tool_call_schema
+    schema: dict[str, Any] = call_schema if isinstance(call_schema, dict) else call_schema.model_json_schema()
 
     def accept(given: Mapping[str, Any]) -> dict[str, Any]:
         if (fault := find_schema_violation(dict(given), schema)) is not None:
@@ -221,11 +221,11 @@ def _call(request: ToolCallRequest, tool: Tool, arguments: str) -> JudgedToolCal
     """The call, identified by the id of its message as well, because providers reuse the ids of calls."""
     call_id = request.tool_call["id"] or ""
     messages = request.state["messages"]
-    said = next(
+    answer = next(
         (message for message in reversed(messages) if isinstance(message, AIMessage) and message.tool_calls),
         None,
     )
-    key = f"{said.id if said else ''}.{call_id}"
+    key = f"{answer.id if answer else ''}.{call_id}"
     found = {"arguments": arguments, "definition": tool.definition_hash, "terms": tool.risk_and_policy}
     return JudgedToolCall(key=key, id=call_id, name=tool.name, verdict="ask", **found)
 

@@ -1,7 +1,8 @@
 """Tools of an MCP server, called with the official client, under the application's own risk and policy.
 
-What a server says about its tools is not trusted: its hints can only raise a tool's risk, its titles are not shown to the
-person who approves, hidden characters in names are escaped, and a tool whose description changes needs a new approval.
+What a server says about its tools is not trusted: whatever it hints, a tool is never taken to be
+read-only, its titles are not shown to the person who approves, hidden characters in names are escaped,
+and a tool whose description changes needs a new approval.
 """
 
 from __future__ import annotations
@@ -72,10 +73,10 @@ def _tool(client: Client, server: str, one: Described, terms: tuple[Risk, Policy
         raise ValueError(f"{server}: the schema of a tool has more than {LONGEST_SCHEMA} characters")
     name = _ODD.sub("_", f"{server}__{one.name}")[:_LONGEST_NAME]
     risk, policy = terms or (_risk(one), "ask")
-    said = _plain(one.description or "")[:LONGEST_DESCRIPTION]
+    description = _plain(one.description or "")[:LONGEST_DESCRIPTION]
     return Tool(
         name=name,
-        description=f"A tool of the server {server}, which describes it so: {said}",
+        description=f"A tool of the server {server}, which describes it so: {description}",
         parameters=schema,
         arguments=partial(_accepted, schema),
         run=partial(_run, client, one.name),

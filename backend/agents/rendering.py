@@ -1,4 +1,7 @@
-"""Renders a tool call for the person who approves it: every argument in full, hidden characters escaped."""
+"""Renders a tool call for the person who approves it: values as they are used, hidden characters escaped.
+
+Long values are cut, and the number of characters left out is told, unless all is asked for.
+"""
 
 from __future__ import annotations
 

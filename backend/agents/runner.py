@@ -111,7 +111,7 @@ class AgentRunner:
         """
         budget = self.agents[agent].budget
         remembered = await self._before(owner, agent, conversation)
-        told = (
+        messages = (
             *remembered,
             *map(history.message_to_json, earlier_messages),
             history.user_message_to_json(question),
@@ -119,7 +119,7 @@ class AgentRunner:
         now = self._now()
         run = Run(str(uuid7()), agent, owner, question, budget, now, conversation, updated_at=now)
         run = run._replace(leased_by=secrets.token_hex(8), leased_until=now + LEASE)
-        opened = OpeningStep(messages=told)
+        opened = OpeningStep(messages=messages)
         await self._runs.add_run(run, opened)
         async with aclosing(self._driven(run, self._held(run, [opened]))) as events:
             async for event in events:
@@ -189,17 +189,19 @@ class AgentRunner:
         return await self._runs.list_recent_runs(owner, limit)
 
     async def delete_conversation_runs(self, owner: DataOwner, agent: str, conversation: str) -> int:
-        """Delete all runs of a conversation with their steps, and withdraw their pending confirmations.
+        """Delete all runs of a conversation with their steps. Their confirmations can no longer be approved.
 
         Returns:
-            How many runs were deleted.
+            How many runs of the conversation were deleted, not counting delegated ones.
         """
         for run in await self._runs.list_runs_awaiting_decision(owner, agent, conversation):
             await self._withdraw(run)
         return await self._runs.delete_conversation_runs(owner, agent, conversation)
 
     async def delete_run(self, owner: DataOwner, run_id: str) -> None:
-        """Delete a run, the runs that delegated it, and the runs that it delegated. Their confirmations are withdrawn.
+        """Delete a run, the runs that delegated it, and all that those delegated.
+
+        Their confirmations can no longer be approved.
 
         Raises:
             RunNotFoundError: The run does not exist or belongs to another user.

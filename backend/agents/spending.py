@@ -27,8 +27,8 @@ def usage_from_answer(answer: AIMessage, seconds: float) -> RunUsage:
     receipt: Mapping[str, Any] | None = answer.response_metadata.get("receipt")
     if receipt is None:
         usage: Mapping[str, Any] = answer.usage_metadata or {}
-        told = {"input": usage.get("input_tokens", 0), "output": usage.get("output_tokens", 0)}
-        return RunUsage(turns=1, unpriced=1, seconds=seconds, **told)
+        counts = {"input": usage.get("input_tokens", 0), "output": usage.get("output_tokens", 0)}
+        return RunUsage(turns=1, unpriced=1, seconds=seconds, **counts)
     used = [each["usage"] for each in receipt["attempts"] if each["usage"]]
     costs = [each["cost_usd"] for each in receipt["attempts"]]
     return RunUsage(

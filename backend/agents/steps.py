@@ -136,7 +136,8 @@ class ToolResultStep(_Value):
         call: The key of the call.
         name: The name of the tool.
         content: The result, as the model receives it.
-        confirmation: The id of the `Confirmation` of the call; None for a call that only reads.
+        confirmation: The id of the `Confirmation` of the call; None for a call without one, such as one that
+            only reads.
         spent: What the call used; for a delegated call, what the other agent's run used.
     """
 

@@ -214,7 +214,7 @@ class _Function:
         try:
             return self.model.model_validate(dict(given)).model_dump(mode="json", by_alias=True)
         except ValidationError as error:
-            raise InvalidArgumentsError(_told(error)) from None
+            raise InvalidArgumentsError(_fault_text(error)) from None
 
     async def run(self, arguments: dict[str, Any], execution: Execution) -> Any:
         """Call the function."""
@@ -227,7 +227,7 @@ class _Function:
         return await self._threads.run_in_thread(partial(self._function, **named))
 
 
-def _told(error: ValidationError) -> str:
+def _fault_text(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False)
     faults = [
         f"{'.'.join(map(str, details['loc'])) or 'arguments'}: {details['msg']}"

@@ -208,28 +208,28 @@ def _follow(events: Callable[[AgentRunner], AsyncGenerator[Event, None]], *, as_
     from backend.agents.assistant import FEATURE
 
     async def follow(runner: AgentRunner) -> list[Event]:
-        seen: list[Event] = []
+        received_events: list[Event] = []
         async with aclosing(events(runner)) as stream:
             async for event in stream:
-                seen.append(event)
+                received_events.append(event)
                 if not as_json:
                     _print(event)
         await runner.gate.wait_for_running_calls(_DRAIN)
-        return seen
+        return received_events
 
     with exit_on_storage_errors(as_json=as_json), open_feature_patchbay(FEATURE, as_json=as_json) as patchbay:
-        seen = asyncio.run(_with_runner(patchbay.get_llm, follow, decides=True))
+        received_events = asyncio.run(_with_runner(patchbay.get_llm, follow, decides=True))
     if as_json:
-        print_json({"events": [{"event": event.kind, **event.as_dict()} for event in seen]})
-    if (status := _status(seen)) is not None:
+        print_json({"events": [{"event": event.kind, **event.as_dict()} for event in received_events]})
+    if (status := _status(received_events)) is not None:
         raise typer.Exit(status)
 
 
-def _status(seen: Sequence[Event]) -> ExitStatus | None:
+def _status(events: Sequence[Event]) -> ExitStatus | None:
     """The exit status after these events; None if the run has ended well, or waits for a person."""
     from backend.agents.events import RunEnded
 
-    last = seen[-1]
+    last = events[-1]
     if not isinstance(last, RunEnded) or last.state not in ("failed", "exhausted", "expired"):
         return None
     return ExitStatus.LATER if last.error is not None and last.error.retryable else ExitStatus.NO

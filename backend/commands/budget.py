@@ -80,7 +80,7 @@ def raise_budget(
 ) -> None:
     """Raise the limit of a budget counter by AMOUNT.
 
-    The new limit ends with the counter's current day or month. It stays if the counter is never reset.
+    The new limit ends with the counter's current day or month. It stays if the budget has no periods.
     """
     by = _author(author)
     found = _asked(lambda budgets: budgets.raise_limit(_wanted(name, subject), amount, by), as_json=as_json)

@@ -32,7 +32,10 @@ app = make_command_app()
 
 @app.command()
 def show_config(*, as_json: Json = False) -> None:
-    """Show the table in force: its file, problems and overrides, and its hash in each process with recent calls."""
+    """Show the table in force: its file, problems and overrides, and its hash in each process with recent calls.
+
+    Recent calls are those within the last hour.
+    """
     from pydantic_core import to_jsonable_python
 
     from backend.console.views.config import make_config_view

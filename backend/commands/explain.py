@@ -60,13 +60,13 @@ def explain_feature_route(  # noqa: PLR0913 - one for each option of the command
         "pdf": pdf,
         "tokens": tokens,
     }
-    said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    stated_needs: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     keys = dict.fromkeys(byok or (), "a-key")
     caller = Caller(user_id=user, tenant_id=tenant, tier=tier, conversation_id=conversation, keys=keys)
     table = load_current_table(as_json=as_json)
     with exit_on_storage_errors(as_json=as_json), open_budget_counters(table) as budgets:
         patchbay = make_patchbay(table, budgets=budgets)
-        needs = patchbay.declared_needs(feature)._replace(**said)
+        needs = patchbay.declared_needs(feature)._replace(**stated_needs)
         route = patchbay.explain(feature, caller=caller, needs=needs)
     if as_json:
         print_json(route.as_dict())

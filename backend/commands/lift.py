@@ -60,11 +60,12 @@ def lift_command(
         return
     if update and dry_run:
         out.print("".join(line for change in changes for line in _shown(change)), markup=False, end="")
-    told = ", ".join(
+    counts = ", ".join(
         f"{count} {state}" for state, count in Counter(change.state for change in changes).items()
     )
     err.print(
-        f"{project / PLACE}: {told} (version {VERSION}){', nothing written' if dry_run else ''}", markup=False
+        f"{project / PLACE}: {counts} (version {VERSION}){', nothing written' if dry_run else ''}",
+        markup=False,
     )
     if not update and not dry_run:
         out.print(_NEXT.format(place=project / PLACE), markup=False)

@@ -49,14 +49,14 @@ def show_server_status(
         settings = read_settings()
     address = (url or settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")
     try:
-        told = _asked(address, token)
+        status = _asked(address, token)
     except NoServerAnswerError as error:
         exit_with_error(error, {"code": error.code, "message": str(error)}, as_json=as_json)
     if as_json:
-        print_json(told)
+        print_json(status)
     else:
-        _print(told)
-    if told["level"] == "bad":
+        _print(status)
+    if status["level"] == "bad":
         raise typer.Exit(ExitStatus.NO)
 
 
@@ -84,12 +84,12 @@ def _asked(address: str, token: str) -> dict[str, Any]:
     return dict(response.json())
 
 
-def _print(told: dict[str, Any]) -> None:
+def _print(status: dict[str, Any]) -> None:
     from backend.console import wording
 
-    window = told["window"]
-    out.print(told["verdict"], markup=False)
-    for sign in told["signs"]:
+    window = status["window"]
+    out.print(status["verdict"], markup=False)
+    for sign in status["signs"]:
         out.print(f"  {sign['blame']}: {sign['says']}", markup=False)
     if window["attempts"]:
         failed, attempts = (
@@ -98,10 +98,10 @@ def _print(told: dict[str, Any]) -> None:
         )
         took = f"{wording.format_seconds(window['p50_s'])}, 95 % within {wording.format_seconds(window['p95_s'])}"
         out.print(f"The last quarter of an hour: {attempts}, {failed} failed, {took}.", markup=False)
-    if told["endpoints"]:
+    if status["endpoints"]:
         heads = ("endpoint", "state", "attempts", "failed", "429", "median", "95 %", "last success")
-        at = datetime.fromisoformat(told["at"])
-        out.print(TextTable(heads, [_row(item, at) for item in told["endpoints"]], right=range(2, 7)))
+        at = datetime.fromisoformat(status["at"])
+        out.print(TextTable(heads, [_row(item, at) for item in status["endpoints"]], right=range(2, 7)))
 
 
 def _row(one: dict[str, Any], at: datetime) -> tuple[str, ...]:

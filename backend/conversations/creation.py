@@ -71,7 +71,7 @@ class CreationRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreatedConversation:
-    """A new conversation, which is durably stored and survives a crash.
+    """The conversation of a request, new or made by an earlier one. It is durably stored and survives a crash.
 
     Attributes:
         conversation: The conversation.

@@ -138,7 +138,7 @@ class Transcript(BaseModel):
         return max(sum(len(text.split()) for text in texts), sum(map(len, texts)) // _LETTERS_PER_WORD)
 
     def is_longer_than(self, words: int) -> bool:
-        """Whether the transcript has more than ``word_count`` words. Stops counting as soon as this is certain."""
+        """Whether the transcript has more than ``words`` words. Stops counting as soon as this is certain."""
         blanks = letters = 0
         for segment in self.abridge().segments:
             text = segment.text.strip()

@@ -31,7 +31,8 @@ def append_to_hash_chains(connection: Connection, rows: Sequence[ChainLink]) -> 
 
     Args:
         connection: A connection in the transaction that inserts the rows.
-        rows: The hashes of the rows, in the order of insertion. Each row extends the chain of its writer.
+        rows: The hashes of the rows, each writer's in the order of their sequence. Rows that a chain already
+            has are skipped.
     """
     for writer in distinct_writers(rows):
         before = _end(connection, writer)

@@ -66,7 +66,8 @@ class SigningKeySource(Protocol):
         """Return the newest signing key.
 
         Args:
-            may_create_master_key: Whether to create a missing master key, as long as no user's key is stored.
+            may_create_master_key: Whether to create a master key if there is none. Pass True only while no
+                user's key is stored.
         """
         ...
 

@@ -52,7 +52,8 @@ _REMOVED: Final = (
 class SqlKeyStore:
     """A `KeyStore` in SQLite or PostgreSQL, without a cache: a removed key is gone for all processes.
 
-    Removed keys are also erased from SQLite's write-ahead log, within seconds if the log is in use.
+    Removed keys, and what re-encryption replaced, are also erased from SQLite's write-ahead log: at once, or
+    within seconds if the log is in use.
     """
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:

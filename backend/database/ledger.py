@@ -18,7 +18,7 @@ from backend.database.ledger_tables import COLUMNS, DAY
 from backend.database.partitions import LedgerPartitions
 from backend.database.rollups import add_to_rollups
 from backend.database.transactions import get_transaction_runner
-from backend.ledger.chains import hash_rows
+from backend.ledger.chains import make_chain_links
 from backend.ledger.store import RefusedRowError, SpooledRecord, StoreUnreachableError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class SqliteLedgerStore(SqlLedgerStore):
         return await self._transactions.run(partial(self._inserted, rows))
 
     def _inserted(self, rows: Sequence[SpooledRecord], connection: Connection) -> int:
-        values, chained = [(row.writer, row.sequence, *row.record) for row in rows], hash_rows(rows)
+        values, chained = [(row.writer, row.sequence, *row.record) for row in rows], make_chain_links(rows)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         last = (fetch_int(connection, self._LAST),)
         connection.exec_driver_sql(self._INSERT, values)
@@ -144,7 +144,7 @@ class PostgresLedgerStore(SqlLedgerStore):
     @override
     async def _add(self, rows: Sequence[SpooledRecord]) -> int:
         days = {row.record.at // DAY for row in rows}
-        lines, chained = await asyncio.to_thread(lambda: (_lines(rows), hash_rows(rows)))
+        lines, chained = await asyncio.to_thread(lambda: (_lines(rows), make_chain_links(rows)))
         await self._partitions.create_missing_partitions(days)
         try:
             return await self._inserted(lines, chained)

@@ -262,7 +262,10 @@ class AuditChainRow(Base):
 
 
 class AuditHeadRow(Base):
-    """A signature over the ends of all hash chains (a signed head). Triggers reject updates and deletions."""
+    """A signature over the ends of the hash chains that had grown (a signed head).
+
+    Triggers reject updates and deletions.
+    """
 
     __tablename__ = "audit_heads"
 

@@ -204,11 +204,11 @@ def _row(grant: Grant, **columns: Any) -> AccessTokenRow:
 
 def _chosen(grant: Grant) -> dict[str, Any]:
     """The settings in ``grant`` that a person chose, for the audit trail."""
-    told = grant.as_dict()
-    del told["user_id"]
+    settings = grant.as_dict()
+    del settings["user_id"]
     if grant.expires_at is not None:
-        told["expires_at"] = grant.expires_at.isoformat()
-    return {name: value for name, value in told.items() if value}
+        settings["expires_at"] = grant.expires_at.isoformat()
+    return {name: value for name, value in settings.items() if value}
 
 
 def hash_token(plain_text: str) -> str:

@@ -169,7 +169,7 @@ class SqlUsageStore:
         """List calls like `list_requests`, but read at most 20,000 attempts. For filters that no index supports.
 
         Returns:
-            The calls that were found, and the id of the call at which to continue; None if nothing is left.
+            The calls that were found, and the id of the call before which to continue; None if none is left.
 
         Raises:
             StoreUnreachableError: The database cannot be reached.

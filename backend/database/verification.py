@@ -14,7 +14,7 @@ from backend.database.ledger_tables import ATTEMPTS, COLUMNS, DAY
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow
 from backend.ledger import audit
 from backend.ledger.audit import ENTRIES, AuditEntry, ChainLength, SignedHead
-from backend.ledger.chains import hash_row
+from backend.ledger.chains import make_chain_link
 from backend.ledger.store import SpooledRecord
 from backend.ledger.verification import AttemptChainVerifier, ChainBreak, EntryChainVerifier, verify_heads
 from backend.utils.llm.ledger.record import AttemptRecord
@@ -172,7 +172,7 @@ async def _at_one_moment(session: AsyncSession) -> None:
 
 def _leaf(row: Row[Any]) -> ChainLink:
     writer, sequence, *record = tuple(row)
-    return hash_row(SpooledRecord(writer, sequence, AttemptRecord._make(record)))
+    return make_chain_link(SpooledRecord(writer, sequence, AttemptRecord._make(record)))
 
 
 def _pruned_before(entry: AuditEntry) -> int:

@@ -35,8 +35,8 @@ async def erase_deleted_data(sessions: async_sessionmaker[AsyncSession], table: 
             table.
 
     Returns:
-        False if the write-ahead log is in use, so that the data are still in it. A running server erases
-        them within seconds.
+        False if the data could not be erased, as while the write-ahead log is in use. A running server
+        empties the log within seconds.
     """
     engine = sessions.kw["bind"]
     if engine.dialect.name != "sqlite":
@@ -51,7 +51,7 @@ async def erase_deleted_data(sessions: async_sessionmaker[AsyncSession], table: 
 
 
 def truncate_wal(path: Path) -> bool:
-    """Empty the write-ahead log of the SQLite file ``path``; False if the log is in use now."""
+    """Empty the write-ahead log of the SQLite file ``path``; False if that is not possible now."""
     return _erase(path, None)
 
 

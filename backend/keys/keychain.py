@@ -120,7 +120,9 @@ class Keychain:
         return await self._store.allows_house_fallback(owner)
 
     async def remove_key(self, owner: DataOwner, provider: str) -> None:
-        """Delete the user's key for ``provider``. Running work stops using it within half a second.
+        """Delete the user's key for ``provider``.
+
+        Within half a second, no process accepts the key any more, and running work stops using it.
 
         Raises:
             KeyNotFoundError: The user has no key for ``provider``.

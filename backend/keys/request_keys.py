@@ -109,7 +109,8 @@ class RequestKey(StoredSecret):
 class StoredKey(RequestKey):
     """A key that is stored encrypted, and is decrypted when its value is first read.
 
-    Work that goes on after the request may still use the key, which is then decrypted for each use.
+    Work that goes on after the request may still use the key. The value is then not kept in memory, but
+    decrypted for each use.
     """
 
     def __init__(

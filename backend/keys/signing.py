@@ -52,7 +52,8 @@ class AuditSigningKeys:
         """Return the key to sign with, which is derived from the newest master key.
 
         Args:
-            may_create_master_key: Whether to create a missing master key, as long as no user's key is stored.
+            may_create_master_key: Whether to create a master key if there is none. Pass True only while no
+                user's key is stored.
 
         Raises:
             MasterKeyError: There is no master key.

@@ -43,7 +43,10 @@ class KeyVersion(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """The first 16 hex digits of a keyed hash of the key. They show whether two keys are the same."""
+        """The first 16 hex digits of a keyed hash of the key, by which people tell versions apart.
+
+        The secret of the hash is another in each row, so the same key has another fingerprint in each version.
+        """
         return self.sealed.fingerprint[:_SHOWN]
 
     @property
@@ -72,7 +75,10 @@ VersionUpdater = Callable[["Sequence[KeyVersion]"], "Iterable[KeyVersion]"]
 
 
 class KeyStore(Protocol):
-    """Stores versions of users' keys, encrypted. Several processes may share a store."""
+    """Stores versions of users' keys, encrypted. Several processes may share a store.
+
+    A read returns what any process has written, except in the last half second.
+    """
 
     async def add_version(
         self,
@@ -108,7 +114,10 @@ class KeyStore(Protocol):
         ...
 
     async def set_house_fallback(self, owner: DataOwner, *, house_fallback: bool) -> None:
-        """Store whether the operator's keys may pay for ``owner``'s calls when ``owner``'s own keys cannot."""
+        """Store whether the operator's keys may pay for ``owner``'s calls when ``owner``'s own keys cannot.
+
+        It holds for present and future keys.
+        """
         ...
 
     async def allows_house_fallback(self, owner: DataOwner) -> bool:

@@ -51,7 +51,10 @@ class KeyIdentity(NamedTuple):
     server: OwnEndpointConfig | None = None
 
     def associated_data(self, purpose: str) -> bytes:
-        """Encode this identity and ``purpose`` as bytes, to which an encryption or a fingerprint is bound."""
+        """Encode this identity and ``purpose`` as bytes, to which an encryption or a fingerprint is bound.
+
+        The bytes are equal only if both are equal.
+        """
         return json.dumps(["patchbay", 1, purpose, *self[:4], *(self.server or ())]).encode()
 
 

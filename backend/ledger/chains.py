@@ -47,15 +47,15 @@ class ChainEnd(NamedTuple):
     hash: str = START
 
 
-def hash_row(row: SpooledRecord) -> ChainLink:
+def make_chain_link(row: SpooledRecord) -> ChainLink:
     """Compute the link of a ledger row for its process's hash chain. The hash excludes the row's cost."""
     content = _encoded([_VERSION, row.writer, row.sequence, *_chained(row.record)])
     return ChainLink(row.writer, row.sequence, sha256_hex(content))
 
 
-def hash_rows(rows: Iterable[SpooledRecord]) -> list[ChainLink]:
+def make_chain_links(rows: Iterable[SpooledRecord]) -> list[ChainLink]:
     """Compute the links of ``rows``, sorted by process and number. Takes a few microseconds per row."""
-    return sorted(map(hash_row, rows))
+    return sorted(map(make_chain_link, rows))
 
 
 def extend_chain(end: ChainEnd, rows: Iterable[ChainLink]) -> ChainEnd:

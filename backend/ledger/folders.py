@@ -18,7 +18,7 @@ from typing_extensions import override
 from uuid_utils import uuid7
 
 from backend.ledger.segments import has_lines, is_same_file, read_segment
-from backend.utils.llm.forks import ForkSafe, delay_forks, disconnect_inherited_sockets
+from backend.utils.llm.forks import ForkSafe, delay_forks, disconnect_inherited_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ class FileLock(ForkSafe):
     A forked child does not inherit it.
 
     Raises:
-        BlockingIOError: Another process holds the lock.
+        BlockingIOError: The lock is held already, by this or another process.
         OSError: The file cannot be opened.
     """
 
@@ -57,7 +57,7 @@ class FileLock(ForkSafe):
 
     @override
     def _begin(self) -> None:
-        disconnect_inherited_sockets([self.descriptor])
+        disconnect_inherited_descriptors([self.descriptor])
         self.descriptor = _CLOSED
 
     def release(self) -> None:

@@ -83,32 +83,32 @@ def read_value_names(content: bytes) -> Sequence[str]:
     """
     first = _parsed(content.partition(b"\n")[0])
     is_heading = first is not None and first.sequence == _HEADING
-    return tuple(first.said) if first is not None and is_heading else AttemptRecord._fields
+    return tuple(first.values) if first is not None and is_heading else AttemptRecord._fields
 
 
 class _Parsed(NamedTuple):
     writer: str
     sequence: int
-    said: list[Any]
+    values: list[Any]
 
 
 def _parsed(text: bytes) -> _Parsed | None:
     body = text[_HEAD:]
     if text[:_HEAD] != b"%08x %08x " % (len(body), crc32(body)):
         return None
-    writer, sequence, said = body.split(b" ", 2)
-    return _Parsed(writer.decode(), int(sequence), json.loads(said))
+    writer, sequence, values = body.split(b" ", 2)
+    return _Parsed(writer.decode(), int(sequence), json.loads(values))
 
 
 def _row(parsed: _Parsed | None, names: Sequence[str]) -> SpooledRecord | None:
-    if parsed is None or len(parsed.said) != len(names):
+    if parsed is None or len(parsed.values) != len(names):
         return None
-    return SpooledRecord(parsed.writer, parsed.sequence, _record(parsed.said, names))
+    return SpooledRecord(parsed.writer, parsed.sequence, _record(parsed.values, names))
 
 
-def _record(said: list[Any], names: Sequence[str]) -> AttemptRecord:
+def _record(values: list[Any], names: Sequence[str]) -> AttemptRecord:
     """The record. Values that another version did not write are None, and unknown ones are left out."""
     if names == AttemptRecord._fields:
-        return AttemptRecord._make(said)
-    known = dict(zip(names, said, strict=True))
+        return AttemptRecord._make(values)
+    known = dict(zip(names, values, strict=True))
     return AttemptRecord._make(known.get(name) for name in AttemptRecord._fields)

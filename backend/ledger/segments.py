@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from backend.ledger.lines import DecodedRecords, decode_lines, read_value_names
-from backend.utils.llm.forks import disconnect_inherited_sockets
+from backend.utils.llm.forks import disconnect_inherited_descriptors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +110,7 @@ class SegmentFile:
     def close_in_child(self) -> None:
         """Close the inherited file descriptor in a forked child. The parent's file is not changed."""
         descriptor, self.descriptor = self.descriptor, -1
-        disconnect_inherited_sockets([descriptor])
+        disconnect_inherited_descriptors([descriptor])
 
 
 def is_same_file(path: Path, descriptor: int) -> bool:

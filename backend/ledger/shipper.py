@@ -1,4 +1,4 @@
-"""Ships ledger rows from files into the store: those of this process, and those that ended processes left."""
+"""Ships ledger rows from files into the store: those of this process, and those of all other processes."""
 
 from __future__ import annotations
 

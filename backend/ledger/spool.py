@@ -114,7 +114,7 @@ class Spool(ForkSafe):
         self._sequence = self._segments = self._unsynced = 0
         self._waiting: deque[bytes] = deque()
         self._fault: OSError | None = None
-        self._told = SpoolStats(0, 0, self._lost, None)
+        self._reported_stats = SpoolStats(0, 0, self._lost, None)
 
     def __enter__(self) -> Self:
         return self
@@ -150,14 +150,17 @@ class Spool(ForkSafe):
                 self._start()
 
     def append(self, record: AttemptRecord) -> None:
-        """Write ``record`` to the spool. If this fails, keep the record in memory until it can be written."""
-        said = encode_record_values(record)
+        """Write ``record`` to the spool. Raises nothing if this fails.
+
+        The record then waits in memory until it can be written; it is lost if too many wait already.
+        """
+        values = encode_record_values(record)
         with self._lock:
             if not self._is_open:
                 self.open()
             self._appended += 1
             self._sequence += 1
-            self._write(encode_line(self._name, self._sequence, said))
+            self._write(encode_line(self._name, self._sequence, values))
             self._unsynced += 1
             if self._unsynced in {1, SYNC_ROWS}:
                 self._wakes.put("")
@@ -310,8 +313,8 @@ class Spool(ForkSafe):
 
     def _tell(self) -> None:
         """Log a change of the spool's state, once."""
-        before, now = self._told, self.stats
-        self._told, most = now, self._bounds.in_memory
+        before, now = self._reported_stats, self.stats
+        self._reported_stats, most = now, self._bounds.in_memory
         if now.fault is not None and before.fault is None:
             log.error(
                 "ledger.spool_fault path=%s: %s; %d rows can wait in memory", self.root, now.fault, most

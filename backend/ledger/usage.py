@@ -107,9 +107,9 @@ class UsageSums(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Convert the sums to a dict that is ready for JSON. It has the cost as ``cost_usd``."""
-        told = self._asdict()
-        del told["cost"]
-        return {**told, "cost_usd": self.cost_usd}
+        fields = self._asdict()
+        del fields["cost"]
+        return {**fields, "cost_usd": self.cost_usd}
 
 
 class GroupSums(NamedTuple):
@@ -275,7 +275,7 @@ class UsageStore(Protocol):
 def build_usage_report(
     by: Dimension, period: UsagePeriod, groups: Sequence[GroupSums], total: UsageSums
 ) -> dict[str, Any]:
-    """Build the usage report, ready for JSON: ``groups`` (the sums for each value of ``by``) and ``total``."""
+    """Build the usage report, ready for JSON, from the sums for each value of ``by`` and their ``total``."""
     return {
         "by": by,
         "since": period.since.isoformat(),
@@ -286,10 +286,10 @@ def build_usage_report(
 
 
 def _shown(record: AttemptRecord) -> dict[str, Any]:
-    told = record._asdict()
-    cost = told.pop("cost")
+    fields = record._asdict()
+    cost = fields.pop("cost")
     at = datetime.fromtimestamp(record.at / 1e6, UTC)
-    return {**told, "at": at.isoformat(), "cost_usd": None if cost is None else format_dollars(cost)}
+    return {**fields, "at": at.isoformat(), "cost_usd": None if cost is None else format_dollars(cost)}
 
 
 def format_dollars(pico: int) -> str:

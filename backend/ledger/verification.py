@@ -210,8 +210,8 @@ class AttemptChainVerifier:
     """Verifies one process's hash chain of attempts: pass its rows to `verify_next`, then call `verify_end`.
 
     The chain may have gaps, because rows that the store refuses are not added. So hashes are compared only
-    at links that heads have signed. Pruned rows are missing at the beginning of a chain: a difference at a
-    link signed within `BESIDE_PRUNED` after ``pruned`` is not counted as a fault.
+    at links that heads have signed, and at the recorded end. Pruned rows are missing at the beginning of a
+    chain: a difference at a link signed less than `BESIDE_PRUNED` after ``pruned`` is no fault.
 
     Args:
         writer: The id of the process.
@@ -221,7 +221,7 @@ class AttemptChainVerifier:
 
     Attributes:
         breaks: The faults found.
-        count: How many rows were compared with a signed link, including unverified ones.
+        count: How many rows were read, including unverified ones. Complete after `verify_end`.
         unverified: How many rows could not be verified, because earlier rows were pruned.
     """
 
@@ -237,7 +237,7 @@ class AttemptChainVerifier:
             ends.setdefault(grown.sequence, grown.hash)
         self._ends = deque(ChainEnd(*end) for end in sorted(ends.items()))
         self._at = self._start = ChainEnd()
-        self._seen = 0
+        self._rows_since_end = 0
         self.breaks: list[ChainBreak] = []
         self.count = 0
         self.unverified = 0
@@ -250,13 +250,13 @@ class AttemptChainVerifier:
             self._at = extend_chain(self._at, [row])
         elif all(item.fault != "inserted" for item in self.breaks):
             self._add("inserted", f"attempt {row.sequence} of {self._writer}", "its chain ends before it")
-        self._seen += 1
+        self._rows_since_end += 1
 
     def verify_end(self) -> None:
         """Verify, after the last row, that none is missing at the end, and add faults to ``breaks``."""
         while self._ends:
             self._pass(self._ends.popleft())
-        self.count += self._seen
+        self.count += self._rows_since_end
         if self._is_taken_back():
             self._add("changed", f"the tail of {self._writer}", "it is not what a head has signed")
         self.breaks += _beside(self._writer, self._grown, self._signed)
@@ -266,13 +266,13 @@ class AttemptChainVerifier:
         if self._at != end:
             first = self._start.sequence + 1
             if self._may_be_pruned(end):
-                self.unverified += self._seen
+                self.unverified += self._rows_since_end
             else:
-                is_short = self._seen <= end.sequence - first
+                is_short = self._rows_since_end <= end.sequence - first
                 where = f"attempts {first} to {end.sequence} of {self._writer}"
                 self._add("removed" if is_short else "changed", where, "they are not what their chain says")
-        self.count += self._seen
-        self._seen = 0
+        self.count += self._rows_since_end
+        self._rows_since_end = 0
         self._at = self._start = end
 
     def _is_taken_back(self) -> bool:

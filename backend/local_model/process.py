@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from typing_extensions import override
 
-from backend.utils.llm.forks import ForkSafe, disconnect_inherited_sockets
+from backend.utils.llm.forks import ForkSafe, disconnect_inherited_descriptors
 
 from .child import CANNOT_START, PATIENCE, ChildExit, ChildProcess
 from .pulse import is_healthy, watch_health
@@ -115,7 +115,7 @@ class LocalModel(ForkSafe):
     @override
     def _begin(self) -> None:
         if self._run is not None and self._run.child is not None:
-            disconnect_inherited_sockets(self._run.child.pipe_descriptors)
+            disconnect_inherited_descriptors(self._run.child.pipe_descriptors)
         self._changed = threading.Condition()
         self._state: State = "stopped"
         self._reason: str | None = None
@@ -172,7 +172,8 @@ class LocalModel(ForkSafe):
         """Wait up to ``timeout`` seconds until the model is ready, and return its address.
 
         Raises:
-            LocalModelUnavailable: The model failed, was stopped or never started, or is not ready in time.
+            LocalModelUnavailable: The model failed, does not answer, was stopped or never started, or is not
+                ready in time.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._state != "starting", timeout)

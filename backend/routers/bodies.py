@@ -97,7 +97,7 @@ class AuthenticationUnavailableError(HTTPException):
 
 
 class BodyLimitMiddleware:
-    """ASGI middleware that authenticates the sender and enforces the limits before a request body is read."""
+    """ASGI middleware that authenticates the sender when a request body is read, and limits the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

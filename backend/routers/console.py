@@ -139,8 +139,8 @@ async def show_spend_page(
     """Show what calls cost, and the balances of budgets."""
     today = datetime.now(UTC).date()
     period = UsagePeriod.last_days(int(query.days), today)
-    told, balances = await asyncio.gather(_told(services, query.by, period), _balances(services))
-    view = await asyncio.to_thread(make_spend_view, query.by, period, told, balances)
+    sums, balances = await asyncio.gather(_spend_sums(services, query.by, period), _balances(services))
+    view = await asyncio.to_thread(make_spend_view, query.by, period, sums, balances)
     return await render_page_or_json(request, "spend", view, user=admin.user_id, days=int(query.days))
 
 
@@ -214,7 +214,7 @@ def _explained(services: Services, question: ExplainQuestion) -> dict[str, Any] 
         "pdf": question.pdf,
         "tokens": question.tokens,
     }
-    said: dict[str, Any] = {name: value for name, value in given.items() if value}
+    stated_needs: dict[str, Any] = {name: value for name, value in given.items() if value}
     caller = Caller(
         user_id=question.user,
         tenant_id=question.tenant,
@@ -222,7 +222,7 @@ def _explained(services: Services, question: ExplainQuestion) -> dict[str, Any] 
         keys=dict.fromkeys(question.byok, "a-key"),
     )
     try:
-        needs = services.facade.declared_needs(question.feature)._replace(**said)
+        needs = services.facade.declared_needs(question.feature)._replace(**stated_needs)
         return services.facade.explain(question.feature, caller=caller, needs=needs).as_dict()
     except LLMError as error:
         return str(error)
@@ -259,7 +259,7 @@ async def _balances(services: Services) -> Sequence[BudgetBalance]:
         return ()
 
 
-async def _told(services: Services, by: By, period: UsagePeriod) -> SpendSums:
+async def _spend_sums(services: Services, by: By, period: UsagePeriod) -> SpendSums:
     store = _ledger(services)
     before = UsagePeriod.last_days((period.until - period.since).days + 1, period.since - timedelta(days=1))
     month = UsagePeriod(min(period.until.replace(day=1), period.until - timedelta(days=7)), period.until)

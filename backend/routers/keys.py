@@ -225,7 +225,7 @@ async def enrol_key(
 async def delete_key(provider: str, owner: OwnerDep, services: ServicesDep) -> Response:
     """Delete the user's key for a provider, and the previous key if it is still valid.
 
-    New requests can no longer use them.
+    No request is served with them from now on.
     """
     await services.keychain.remove_key(owner, provider)
     return Response(status_code=204)

@@ -62,8 +62,8 @@ async def explain_route(
         "pdf": query.pdf,
         "tokens": query.tokens,
     }
-    said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    needs = services.facade.declared_needs(feature)._replace(**said)
+    stated_needs: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    needs = services.facade.declared_needs(feature)._replace(**stated_needs)
     caller = current_caller()
     if query.conversation is not None:
         caller = caller.model_copy(update={"conversation_id": query.conversation})

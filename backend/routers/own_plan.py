@@ -43,12 +43,12 @@ _STATE: Final = {
 
 def redact_explanation(grant: Grant, explanation: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a routing explanation without what the holder of ``grant`` may not see."""
-    seen = dict(explanation)
-    if "budgets" in seen and ("admin" not in grant.scopes or grant.tenant_id):
-        seen["budgets"] = [item for item in seen["budgets"] if item["per"] in _OWN_BUDGETS]
+    view = dict(explanation)
+    if "budgets" in view and ("admin" not in grant.scopes or grant.tenant_id):
+        view["budgets"] = [item for item in view["budgets"] if item["per"] in _OWN_BUDGETS]
     if can_use_route(HOUSE_DEBUG, grant):
-        return seen
-    kept = {name: value for name, value in seen.items() if name not in _OF_ALL}
+        return view
+    kept = {name: value for name, value in view.items() if name not in _OF_ALL}
     for name, own in (("candidates", _candidate), ("skipped", _skipped)):
         if name in kept:
             kept[name] = [own(item) for item in kept[name]]

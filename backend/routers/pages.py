@@ -32,7 +32,8 @@ router: Final = APIRouter(route_class=PageRoute, default_response_class=Response
 async def log_in_by_link(request: Request, services: ServicesDep, token: Token = "") -> Response:
     """Log in with the token in the link that the user opened, or ask for a confirmation first.
 
-    A confirmation is needed if the link was opened from a page, or if another user is logged in.
+    A confirmation is needed if the browser does not say that the link was opened directly, or if another
+    user is logged in.
 
     Raises:
         UnauthenticatedError: The token is unknown.

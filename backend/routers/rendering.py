@@ -117,7 +117,7 @@ class PageRoute(APIRoute):
             except _NO_PAGE as error:
                 if wants_json(request):
                     raise
-                return await _told(request, error)
+                return await _error_page(request, error)
 
         return handle_or_tell
 
@@ -183,7 +183,7 @@ def _laid_out(request: Request, name: str, context: dict[str, Any]) -> str:
     return _INDENTATION.sub(lambda found: found[1] or "\n", html)  # a fifth of a page is how it is indented
 
 
-async def _told(request: Request, error: Exception) -> Response:
+async def _error_page(request: Request, error: Exception) -> Response:
     problem = describe_error(error)
     headers = dict(problem.headers or {})
     if isinstance(error, UnauthenticatedError):

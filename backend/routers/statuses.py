@@ -53,10 +53,13 @@ def document_response_statuses(
     """
     answers = operation["responses"]
     for status in sorted(set(_statuses(path, method, operation))):
-        told = {"description": _MEANINGS[status], "content": {"application/json": {"schema": error_schema}}}
-        answers.setdefault(str(status), told)
+        response = {
+            "description": _MEANINGS[status],
+            "content": {"application/json": {"schema": error_schema}},
+        }
+        answers.setdefault(str(status), response)
         if str(status) == "422":  # FastAPI's own is of another shape
-            answers["422"] = told
+            answers["422"] = response
     if path in _WIRES:
         answers["200"]["content"] = {"application/json": _ANY, "text/event-stream": _ANY}
 

@@ -31,11 +31,11 @@ _Name = Annotated[str, Field(min_length=1, max_length=400, pattern=r"^[^\x00]*$"
 router: Final = APIRouter(prefix="/v1", tags=["usage"])
 
 
-def _in_words(told: object) -> object:
+def _in_words(day: object) -> object:
     """A day as text, because pydantic would take a number for seconds since 1970."""
-    if isinstance(told, str) and not _ISO.fullmatch(told):
+    if isinstance(day, str) and not _ISO.fullmatch(day):
         raise ValueError("a day is written as 2026-11-29")
-    return told
+    return day
 
 
 _Day = Annotated[Annotated[date, Field(ge=_EARLIEST)] | None, BeforeValidator(_in_words)]

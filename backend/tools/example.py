@@ -87,15 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def print_test_results(outcomes: Iterable[SampleTestResult], *, tolerates_newest: bool) -> int:
     """Print the result of each copy of the sample application, and return the exit status."""
-    told = list(outcomes)
-    for outcome in told:
+    results = list(outcomes)
+    for outcome in results:
         if outcome.passed is False:
             sys.stdout.write(outcome.output)
-    for outcome in told:
+    for outcome in results:
         word = {True: "ok", False: "FAILED", None: "skipped"}[outcome.passed]
         sys.stdout.write(f"example  {word:<8} {outcome.name}: {outcome.says}\n")
-    ran = any(outcome.passed is not None for outcome in told)
-    return int(not ran or any(outcome.is_failure(tolerates_newest=tolerates_newest) for outcome in told))
+    ran = any(outcome.passed is not None for outcome in results)
+    return int(not ran or any(outcome.is_failure(tolerates_newest=tolerates_newest) for outcome in results))
 
 
 def read_locked_constraints() -> Iterator[str]:
@@ -150,9 +150,9 @@ def _outcome(version: str, releases: str, python: Path | None, *, folder: Path) 
         return SampleTestResult(name, passed=False, says="it could not be installed", output=installed.stdout)
     own = str(place / ".venv" / "bin" / "python")
     tested = _run([own, "-m", "pytest", "-q", "-p", "no:cacheprovider"], place)
-    told = _run([own, "-c", _VERSIONS, *SHOWN], place).stdout.rstrip(", ")
+    versions = _run([own, "-c", _VERSIONS, *SHOWN], place).stdout.rstrip(", ")
     last = (tested.stdout.strip().splitlines() or ["nothing was printed"])[-1]
-    return SampleTestResult(name, not tested.returncode, f"{last} ({told})", tested.stdout)
+    return SampleTestResult(name, not tested.returncode, f"{last} ({versions})", tested.stdout)
 
 
 def _install(place: Path, python: Path, extra: list[str]) -> subprocess.CompletedProcess[str]:

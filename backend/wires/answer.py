@@ -166,4 +166,4 @@ Event = (
     | ChoiceFinished
     | StreamFailed
 )
-"""An event of a stream. Each choice begins with `ChoiceStarted` and ends with `Finished`, or the whole stream with `Failed`."""
+"""An event of a stream. Each choice begins with `ChoiceStarted` and ends with `ChoiceFinished`, or the whole stream with `StreamFailed`."""

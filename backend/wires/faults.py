@@ -70,8 +70,8 @@ class UnknownModelError(RequestFaultError):
 
     def __init__(self, model: str, nearest: str = "") -> None:
         hint = f" Did you mean `{nearest}`?" if nearest else ""
-        told = f"The model `{model[:LONGEST]}` does not exist.{hint} Models are features here: GET /v1/models lists them."
-        super().__init__(RequestFault(404, "unknown_feature", told, "model"))
+        message = f"The model `{model[:LONGEST]}` does not exist.{hint} Models are features here: GET /v1/models lists them."
+        super().__init__(RequestFault(404, "unknown_feature", message, "model"))
 
 
 INTERNAL = RequestFault(500, "internal_error", "Something went wrong here. The log of the server knows more.")

@@ -185,11 +185,11 @@ def choice_from_message(message: AIMessage) -> Choice:
     )
 
 
-def _reason(told: object, *, calls: bool) -> FinishReason:
+def _reason(reason: object, *, calls: bool) -> FinishReason:
     """The finish reason, corrected for models that call tools and report a normal stop."""
-    if calls and told != "length":
+    if calls and reason != "length":
         return "tool_calls"
-    return told if told in _REASONS else "stop"  # type: ignore[return-value]
+    return reason if reason in _REASONS else "stop"  # type: ignore[return-value]
 
 
 def _estimated(receipt: Mapping[str, Any]) -> TokenUsage:

@@ -66,7 +66,7 @@ class ToolNameReplacer:
     def restore_in_answer(self, answer: Answer) -> Answer:
         """Return a copy of ``answer`` whose tool calls have the client's own tool names again."""
         choices = [
-            replace(choice, calls=[call._replace(name=self._heard(call.name)) for call in choice.calls])
+            replace(choice, calls=[call._replace(name=self._client_name(call.name)) for call in choice.calls])
             for choice in answer.choices
         ]
         return replace(answer, choices=choices)
@@ -76,11 +76,11 @@ class ToolNameReplacer:
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, ToolCallDelta) and event.name is not None:
-                    yield event._replace(name=self._heard(event.name))
+                    yield event._replace(name=self._client_name(event.name))
                 else:
                     yield event
 
-    def _heard(self, name: str) -> str:
+    def _client_name(self, name: str) -> str:
         return self._given.get(name, name)
 
     def _tool(self, tool: Mapping[str, Any]) -> Mapping[str, Any]:

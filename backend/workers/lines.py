@@ -29,7 +29,7 @@ class BuiltInModelAddress(_Message):
     key: SecretStr
 
     @field_serializer("key", when_used="json")
-    def _told(self, key: SecretStr) -> str:
+    def _key_text(self, key: SecretStr) -> str:
         return key.get_secret_value()
 
 
@@ -40,7 +40,7 @@ class BuiltInModelState(_Message):
         kind: The type of the message.
         label: The model's name for display.
         state: The state, such as ``starting``.
-        reason: Advice for the user if the model has failed; else None.
+        reason: Advice for the user if the model has failed or does not answer; else None.
         address: The model's address if it is ready; else None.
     """
 
@@ -67,7 +67,7 @@ class StartWorker(_Message):
     model: BuiltInModelState
 
     @field_serializer("launch_token", when_used="json")
-    def _told(self, token: SecretStr) -> str:
+    def _token_text(self, token: SecretStr) -> str:
         return token.get_secret_value()
 
 

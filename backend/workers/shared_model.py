@@ -27,7 +27,7 @@ class SharedBuiltInModel(ForkSafe):
     """
 
     def __init__(self, initial_state: BuiltInModelState) -> None:
-        self._told = initial_state
+        self._model_state = initial_state
         super().__init__()
 
     @override
@@ -37,27 +37,27 @@ class SharedBuiltInModel(ForkSafe):
     def update_state(self, new_state: BuiltInModelState) -> None:
         """Replace the model's state by a new one from the supervisor, and wake the threads that wait in `address`."""
         with self._changed:
-            self._told = new_state
+            self._model_state = new_state
             self._changed.notify_all()
 
     @property
     def label(self) -> str:
         """The model's name for display."""
-        return self._told.label
+        return self._model_state.label
 
     @property
     def state(self) -> State:
         """The last state that the supervisor has reported, such as ``starting``."""
-        return self._told.state
+        return self._model_state.state
 
     @property
     def reason(self) -> str | None:
-        """Advice for the user if the model has failed; else None."""
-        return self._told.reason
+        """Advice for the user if the model has failed or does not answer; else None."""
+        return self._model_state.reason
 
     def current_address(self) -> LocalModelAddress | None:
         """Return the model's address if the model is ready, else None. Does not wait."""
-        address = self._told.address
+        address = self._model_state.address
         return (
             None if address is None else LocalModelAddress(address.base_url, address.key.get_secret_value())
         )
@@ -69,12 +69,13 @@ class SharedBuiltInModel(ForkSafe):
             timeout: The maximum wait, in seconds.
 
         Raises:
-            LocalModelUnavailable: The model failed, was stopped or was never started, or ``timeout`` is over.
+            LocalModelUnavailable: The model failed, does not answer, was stopped or was never started, or
+                ``timeout`` is over.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._told.state != "starting", timeout)
+            self._changed.wait_for(lambda: self._model_state.state != "starting", timeout)
             if (address := self.current_address()) is not None:
                 return address
-            if self._told.state == "starting":
+            if self._model_state.state == "starting":
                 raise LocalModelUnavailable(f"{self.label} is still starting. Try again in a moment.")
             raise LocalModelUnavailable(self.reason or f"{self.label} is not running.")

@@ -45,8 +45,8 @@ class SupervisorTimes(NamedTuple):
         start: The maximum time for a worker to start, after which it is killed.
         leaving: How long, when the supervisor is stopped, workers report that they are not ready but still
             accept requests, so that load balancers send no more requests.
-        ending: The maximum time for a worker to end after its requests are finished, after which it is
-            killed.
+        ending: The maximum time for a worker to end, beyond the time that its requests in flight may take,
+            after which it is killed.
     """
 
     pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -263,14 +263,14 @@ class Supervisor:
                 await self._over.wait()
 
     async def _tell_of_model(self) -> None:
-        told = make_built_in_model_state(self._model)
+        sent_state = make_built_in_model_state(self._model)
         while True:
             await asyncio.sleep(MODEL_SECONDS)
             now = make_built_in_model_state(self._model)
-            if now != told:
+            if now != sent_state:
                 for worker in self._living:
                     worker.send_order(now)
-            told = now
+            sent_state = now
 
     def _give_up(self) -> None:
         self.is_stopping = True
@@ -313,5 +313,5 @@ class Supervisor:
 def make_built_in_model_state(model: LocalModel) -> BuiltInModelState:
     """Make the message that tells workers the current state of ``model``."""
     state, address = model.state, model.current_address()
-    told = address and BuiltInModelAddress(base_url=address.base_url, key=SecretStr(address.key))
-    return BuiltInModelState(label=model.label, state=state, reason=model.reason, address=told)
+    worker_address = address and BuiltInModelAddress(base_url=address.base_url, key=SecretStr(address.key))
+    return BuiltInModelState(label=model.label, state=state, reason=model.reason, address=worker_address)

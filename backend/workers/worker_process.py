@@ -39,11 +39,11 @@ class WorkerProcess:
 
     async def _listen(self) -> None:
         if self.process.stdout is not None:
-            while said := await self.process.stdout.read(1024):
-                if READY in said:
+            while output := await self.process.stdout.read(1024):
+                if READY in output:
                     self.serves = True
                     self.settled.set()
-                if STOPPING in said:
+                if STOPPING in output:
                     self.stopping.set()
         self.settled.set()
         self.stopping.set()

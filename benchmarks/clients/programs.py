@@ -124,11 +124,11 @@ _READ_NOTE: Final = ("read_note", {"name": "note.txt"})
 _SHOW: Final = {"command": "cat note.txt", "description": "Show the note"}
 
 CLIENTS: Final = (
-    Client("openai-node-chat", ("openai@7.59.0",), "chat", _script("make_chat_openai.mjs"), _READ_NOTE),
+    Client("openai-node-chat", ("openai@7.59.0",), "chat", _script("openai_chat.mjs"), _READ_NOTE),
     Client(
         "openai-node-responses", ("openai@7.59.0",), "responses", _script("openai_responses.mjs"), _READ_NOTE
     ),
-    Client("openai-python-chat", (), "chat", _script("make_chat_openai.py"), _READ_NOTE),
+    Client("openai-python-chat", (), "chat", _script("openai_chat.py"), _READ_NOTE),
     Client("openai-python-responses", (), "responses", _script("openai_responses.py"), _READ_NOTE),
     Client("anthropic-node", ("@anthropic-ai/sdk@1.14.0",), "messages", _script("anthropic.mjs"), _READ_NOTE),
     Client("anthropic-python", (), "messages", _script("anthropic_messages.py"), _READ_NOTE),

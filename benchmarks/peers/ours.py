@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from backend.utils.llm import Caller
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
     from ..shapes import Shape
 
@@ -91,8 +91,8 @@ class OursWithKeys(Ours):
 
 def patchbay(url: str) -> Patchbay:
     """On a table whose providers are the benchmarks' provider."""
-    from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.model_config import Table
+    from backend.utils.llm.patchbay import Patchbay
 
     return Patchbay(Table(text=table(url), environ={"BENCHMARK_KEY": "house-key"}))
 

@@ -137,7 +137,7 @@ def make_agents_view(
 
 
 def _pending(one: Confirmation, whole: str | None) -> PendingToolCall:
-    told = confirmation_to_json(one, untruncated=one.id == whole)
+    payload = confirmation_to_json(one, untruncated=one.id == whole)
     return PendingToolCall(
         id=one.id,
         agent=one.agent,
@@ -147,16 +147,16 @@ def _pending(one: Confirmation, whole: str | None) -> PendingToolCall:
         risk=one.risk,
         state=one.state,
         again=one.leased_until if one.state == "unknown" else None,
-        arguments=tuple(told["arguments"]),
-        is_cut=told["is_cut"],
-        digest=told["digest"] or "",
+        arguments=tuple(payload["arguments"]),
+        is_cut=payload["is_cut"],
+        digest=payload["digest"] or "",
         asked_at=datetime_from_microseconds(one.asked_at),
         expires_at=datetime_from_microseconds(one.expires_at),
     )
 
 
-def _run(told: RunWithState) -> RunRow:
-    run, state, spent = told
+def _run(run_with_state: RunWithState) -> RunRow:
+    run, state, spent = run_with_state
     return RunRow(
         id=run.id,
         agent=run.agent,

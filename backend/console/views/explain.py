@@ -37,8 +37,8 @@ class ExplainQuestion:
     @property
     def needs(self) -> tuple[str, ...]:
         """The capabilities that a model must have for this call, such as ``tools`` or ``images``."""
-        told = asdict(self)
-        return tuple(name for name in ABILITIES if told[name])
+        fields = asdict(self)
+        return tuple(name for name in ABILITIES if fields[name])
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,7 +252,9 @@ def _share(balance: BudgetBalance) -> float:
 
 
 def _budget(balance: BudgetBalance) -> UsageGauge:
-    told = balance.as_dict()
-    name = f"budget {told['budget']} of the {told['per']} {told['subject']}"
-    unit = "$" if told["unit"] == "usd" else ""
-    return UsageGauge(name, told["used"], f"{unit}{told['spent']}", f"{unit}{told['cap']}", balance.resets_at)
+    fields = balance.as_dict()
+    name = f"budget {fields['budget']} of the {fields['per']} {fields['subject']}"
+    unit = "$" if fields["unit"] == "usd" else ""
+    return UsageGauge(
+        name, fields["used"], f"{unit}{fields['spent']}", f"{unit}{fields['cap']}", balance.resets_at
+    )

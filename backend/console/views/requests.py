@@ -190,40 +190,42 @@ def make_request_view(request: LedgerRequest, current_table_hash: str) -> Reques
 def _row(request: LedgerRequest) -> RequestRow:
     attempts = request.attempts
     first, last = attempts[0], attempts[-1]
-    told = next((attempt for attempt in attempts if attempt.outcome == "ok"), last)
+    decisive_attempt = next((attempt for attempt in attempts if attempt.outcome == "ok"), last)
     end = max(attempt.at + attempt.duration for attempt in attempts)
     costs = [attempt.cost for attempt in attempts]
     return RequestRow(
         call=request.call,
         at=datetime_from_microseconds(first.at),
         feature=first.feature,
-        endpoint=told.endpoint,
+        endpoint=decisive_attempt.endpoint,
         user=first.user,
         tenant=first.tenant,
-        owner=told.key_owner,
-        outcome=told.outcome,
-        category=told.category,
+        owner=decisive_attempt.key_owner,
+        outcome=decisive_attempt.outcome,
+        category=decisive_attempt.category,
         attempts=len(attempts),
-        chips=tuple(_chips(attempts, told)),
+        chips=tuple(_chips(attempts, decisive_attempt)),
         seconds=(end - first.at) / 1e6,
-        first_token_s=None if told.first_token is None else (told.at + told.first_token - first.at) / 1e6,
+        first_token_s=None
+        if decisive_attempt.first_token is None
+        else (decisive_attempt.at + decisive_attempt.first_token - first.at) / 1e6,
         input=_sum([attempt.input for attempt in attempts]),
         output=_sum([attempt.output for attempt in attempts]),
         cost_usd=None if None in costs else format_dollars(sum(filter(None, costs))),
     )
 
 
-def _chips(attempts: Sequence[AttemptRecord], told: AttemptRecord) -> list[str]:
+def _chips(attempts: Sequence[AttemptRecord], decisive_attempt: AttemptRecord) -> list[str]:
     endpoints = {attempt.endpoint for attempt in attempts}
     retries = len(attempts) - len(endpoints)
     signs = {
         f"retry {retries}": retries > 0,
-        "fallback": told.outcome == "ok" and told.degraded,
+        "fallback": decisive_attempt.outcome == "ok" and decisive_attempt.degraded,
         "hedged": any(attempt.hedge for attempt in attempts),
-        "cached": bool(told.cached),
-        "truncated": told.finish_reason == "length",
-        "user's key": told.key_owner == "user",
-        "shadow": told.arm == "shadow",
+        "cached": bool(decisive_attempt.cached),
+        "truncated": decisive_attempt.finish_reason == "length",
+        "user's key": decisive_attempt.key_owner == "user",
+        "shadow": decisive_attempt.arm == "shadow",
     }
     return [word for word, is_so in signs.items() if is_so]
 

@@ -85,7 +85,7 @@ class EndpointStatus:
 
 @dataclass(frozen=True, slots=True)
 class LocalModelStatus:
-    """The state of the built-in local model. ``reason`` says why it failed; None if it did not."""
+    """The state of the built-in local model. ``reason`` is set if it has failed or does not answer; else None."""
 
     label: str
     state: str
@@ -98,8 +98,8 @@ class ProcessFaults(NamedTuple):
     Attributes:
         database: Why the database cannot be used, as a code; None if it can.
         failing: The names of the background tasks that fail.
-        ledger_fault: Why attempts cannot be written to the ledger; None if they can.
-        lost: How many attempts were not recorded, because the buffer for records was full.
+        ledger_fault: Why records of attempts cannot be written to disk; None if they can.
+        lost: How many records of attempts were lost, because there was no room for them.
         local_model: The state of the local model; None if there is no local model.
     """
 

@@ -166,14 +166,14 @@ def _to_come(costs: Mapping[str, int], today: date) -> int:
     return round(Decimal(sum(week)) / 7 * left)
 
 
-def _chart(told: SpendSums, period: UsagePeriod) -> tuple[tuple[str, ...], tuple[SpendChartDay, ...]]:
-    if not told.days:
+def _chart(spend: SpendSums, period: UsagePeriod) -> tuple[tuple[str, ...], tuple[SpendChartDay, ...]]:
+    if not spend.days:
         return (), ()
-    names = [sums.key or "" for sums in told.used[:SERIES] if sums.total.cost]
+    names = [sums.key or "" for sums in spend.used[:SERIES] if sums.total.cost]
     place = {name: number for number, name in enumerate(names)}
     count = (period.until - period.since).days + 1
     costs = {(period.since + timedelta(days=day)).isoformat(): [0] * (len(names) + 1) for day in range(count)}
-    for (name, day), total in told.days:
+    for (name, day), total in spend.days:
         if day in costs:
             costs[day][place.get(name or "", len(names))] += total.cost
     has_others = any(each[-1] for each in costs.values())

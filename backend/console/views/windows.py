@@ -91,10 +91,10 @@ def to_recent_statistics(window: AttemptStats) -> RecentStatistics:
 
 def to_usage_totals(total: UsageSums) -> UsageTotals:
     """Convert sums from the ledger to the form that the pages show, with the cost as text in dollars."""
-    told = total._asdict()
-    cost = format_dollars(told.pop("cost"))
-    del told["reasoning"]
-    return UsageTotals(**told, cost_usd=cost)
+    values = total._asdict()
+    cost = format_dollars(values.pop("cost"))
+    del values["reasoning"]
+    return UsageTotals(**values, cost_usd=cost)
 
 
 def datetime_from_microseconds(microseconds: int) -> datetime:

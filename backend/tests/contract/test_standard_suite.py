@@ -15,7 +15,7 @@ from backend.utils.llm.testing.patchbays import loopback_patchbay
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
 FEATURES = {
     "over_openai": "openai:gpt-4o",

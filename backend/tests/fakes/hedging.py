@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from backend.utils.llm.state.tail_latency import CALLS_PER_HEDGE, ENOUGH
 
 if TYPE_CHECKING:
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
 
 def learn(patchbay: Patchbay, seconds: float, hedges: int = 1, feature: str = "f") -> None:

@@ -26,8 +26,8 @@ from backend.utils.llm.transport import ERROR_STATUS, HOUSE, TICKET_HEADER, Requ
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.model_config import Endpoint
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.providers import ModelRequest
     from backend.utils.llm.transport import AsyncResponse, Response, SigningTransport
 

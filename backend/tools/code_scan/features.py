@@ -237,10 +237,10 @@ class _Reader:
 
     def _langchains(self, text: str, node: ConfigNode) -> str:
         """The model that `init_chat_model` makes of ``provider:model``, or of a model beside its provider."""
-        _, said = self._arguments.get("model_provider", ("", None))
+        _, argument = self._arguments.get("model_provider", ("", None))
         provider, colon, model = text.partition(":")
-        if said is not None and isinstance(said.value, str):
-            provider, model = said.value, text
+        if argument is not None and isinstance(argument.value, str):
+            provider, model = argument.value, text
         elif not colon or provider not in LANGCHAINS_PROVIDERS:
             provider, model = self._inferred(text, node), text
         return f"{LANGCHAINS_PROVIDERS.get(provider, provider)}/{model}" if provider else model

@@ -129,7 +129,7 @@ def _variable(node: ConfigNode, name: str) -> str:
 
 
 def _house_key(key: KeySource, vendor: str) -> KeySource:
-    """``key``; an empty `Key` if it is in the vendor's usual variable."""
+    """``key``; an empty `KeySource` if it is in the vendor's usual variable."""
     usual = key.needed and key.secret is None and key.variable in {None, house_key_variable(vendor)}
     return KeySource() if usual else key
 

@@ -79,14 +79,14 @@ def import_config(
     Raises:
         UnusableInputError: ``feature`` is invalid, or is given although the configuration names its features.
     """
-    told = system or detect_system(value) or "lmi"
-    _check_feature(value, feature, told)
+    system_name = system or detect_system(value) or "lmi"
+    _check_feature(value, feature, system_name)
     findings = ImportReport()
-    if system is None and told == "litellm" and not _is_proxys(value):
+    if system is None and system_name == "litellm" and not _is_proxys(value):
         findings.add_finding("guessed", "", _EITHER)
-    named = read_imported_features(ConfigNode(value, "", findings), source, told, feature)
+    named = read_imported_features(ConfigNode(value, "", findings), source, system_name, feature)
     heading = (
-        f"Imported from {ascii(source)[1:-1]}, a configuration of {_TITLES[told]}. "
+        f"Imported from {ascii(source)[1:-1]}, a configuration of {_TITLES[system_name]}. "
         "`python -m backend import-config` told what is not in it."
     )
     return assemble_table(named, findings, heading, skip_invalid=skip_invalid)

@@ -180,8 +180,8 @@ def _limits(rpm: float | None, tpm: float | None, at_once: float | None) -> dict
         "tokens": tpm and f"{round(tpm)}/minute",
         "concurrency": at_once and round(at_once),
     }
-    said = {key: value for key, value in limits.items() if value}
-    return {"limits": said} if said else {}
+    known_limits = {key: value for key, value in limits.items() if value}
+    return {"limits": known_limits} if known_limits else {}
 
 
 def _number(node: ConfigNode | None) -> float | None:

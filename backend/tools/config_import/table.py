@@ -88,8 +88,8 @@ class FeaturePlan:
             for key, value in first.items()
             if key not in _ROW_KEYS and all(wants.get(key) == value for wants in others)
         }
-        said = Counter(link.wants["attempts"] for link in self.links if "attempts" in link.wants)
-        return {**options, "attempts": said.most_common(1)[0][0]} if said else options
+        counts = Counter(link.wants["attempts"] for link in self.links if "attempts" in link.wants)
+        return {**options, "attempts": counts.most_common(1)[0][0]} if counts else options
 
     def endpoint_settings(self, planned_endpoint: PlannedEndpoint) -> Wants:
         """Get the settings for the endpoint's row: those that differ from the feature's row and from the defaults."""
@@ -297,9 +297,9 @@ def _agree(key: str, links: list[PlannedEndpoint], *, lenient: bool) -> bool:
                 "dropped", f"{says}the row has none. Give it to the call, or to a whole feature."
             )
         else:
-            said = _SAID_AS.get(key, key)
+            setting = _SAID_AS.get(key, key)
             link.place.report_finding(
-                "wrong", f"{says}give both the same {said}, or all models of one feature the same."
+                "wrong", f"{says}give both the same {setting}, or all models of one feature the same."
             )
     return not differ
 

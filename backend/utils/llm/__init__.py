@@ -11,17 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .caller import Caller, OwnEndpoint, carrying, current_caller, use_caller
     from .chat_model import FeatureChatModel
-    from .clients import (
-        Patchbay,
-        explain,
-        get_embeddings,
-        get_llm,
-        get_model,
-        get_provider,
-        get_qos_info,
-        rate,
-        use,
-    )
+    from .clients import explain, get_embeddings, get_llm, get_model, get_provider, get_qos_info, rate, use
     from .diagnostics.explain import Explanation as Route
     from .diagnostics.qos import QosInfo
     from .embeddings import FeatureEmbeddings
@@ -30,6 +20,7 @@ if TYPE_CHECKING:
     from .ledger.sinks import JsonLinesSink, LedgerSink, MemorySink
     from .ledger.texts import AttemptText, TextFolder, TextSink
     from .model_config import Table
+    from .patchbay import Patchbay
     from .receipt import AttemptDict, receipt_of, receipts
     from .receipt import ReceiptDict as Receipt
     from .routing.route import Needs
@@ -89,7 +80,7 @@ __all__ = [
 _NAMES = {
     "caller": "Caller OwnEndpoint carrying current_caller use_caller",
     "chat_model": "FeatureChatModel",
-    "clients": "Patchbay explain get_embeddings get_llm get_model get_provider get_qos_info rate use",
+    "clients": "explain get_embeddings get_llm get_model get_provider get_qos_info rate use",
     "diagnostics.explain": "Route",
     "diagnostics.qos": "QosInfo",
     "embeddings": "FeatureEmbeddings",
@@ -98,6 +89,7 @@ _NAMES = {
     "ledger.sinks": "JsonLinesSink LedgerSink MemorySink",
     "ledger.texts": "AttemptText TextFolder TextSink",
     "model_config": "Table",
+    "patchbay": "Patchbay",
     "receipt": "AttemptDict Receipt receipt_of receipts",
     "routing.route": "Needs",
     "routing.selector": "Choosing Pause Stop Use in_order",

@@ -5,7 +5,7 @@ inherit with a copy of the context; `carrying` makes an executor do so. Without 
 for the operator of the application (``house``).
 
 A timer or a connection of an event loop holds the context in which it was made: a cancelled timer until
-it is due, a connection while it is open. So objects that outlive a call are made in a
+it is due, a connection while it is open. So objects that outlive a call are made in a context from
 `copy_context_without_caller`, else they would hold the caller's keys.
 """
 
@@ -75,9 +75,9 @@ class Caller(BaseModel):
         tenant_id: The user's organisation.
         tier: The user's plan; routing and budgets may depend on it.
         conversation_id: The conversation that the calls belong to, so that they can stay with one endpoint.
-        keys: The user's own API keys, by provider. They are never printed or stored, and must be printable
-            ASCII without spaces.
-        own_endpoint: The user's own server, used for every chat feature. Excludes ``keys``.
+        keys: The user's own API keys, by provider. Never printed or stored. Printable ASCII without spaces:
+            an HTTP library that refuses another text would show it in its error.
+        own_endpoint: The user's own server, used for every chat feature unless ``key_policy`` is ``house_only``. Excludes ``keys``.
         key_policy: Whose keys may pay: the caller's own (``byok``) or the operator's (``house``). By default
             ``byok_only`` for a caller with keys or an endpoint, else ``house_only``. ``byok_then_house`` is
             never a default, and means ``byok_only`` for features without ``house_fallback``.

@@ -188,7 +188,7 @@ class FeatureChatModel(BindableChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        """Stream the answer in chunks, for the caller of this context, even if chunks are read in another context."""
+        """Stream the answer in chunks. The caller is read now, even if chunks are read in another context."""
         config, recorder = add_run_id_recorder(config)
         return super(FeatureChatModel, self._with(caller=self._caller(), run_recorder=recorder)).stream(
             input, config, stop=stop, **kwargs
@@ -381,12 +381,13 @@ async def _aattempt(
 
 
 def run_call(call: Call, run_manager: Any = None) -> ChatResult:
-    """Send the requests of ``call``, with retries and fallbacks, and return the first answer, with its receipt.
+    """Send the requests of ``call``, with retries and fallbacks, and return the first good answer and receipt.
 
     Blocks the thread. ``run_manager`` is LangChain's manager of callbacks; None calls no callbacks.
 
     Raises:
-        LLMError: No attempt succeeded, or no further attempt was allowed.
+        LLMError: The call has no good answer, nor a rejected one that its feature permits to return.
+        TypeError: ``accept`` is asynchronous.
     """
     if (accept := call.question.accept) is not None:
         check_accept_signature(accept, is_sync=True)

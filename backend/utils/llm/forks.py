@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LONGEST_WAIT = 30.0
-"""The most seconds that a fork waits for code in `unforked` to end."""
+"""The most seconds that a fork waits for code in `delay_forks` to end."""
 
 
 class ForkSafe(ABC):
@@ -54,18 +54,18 @@ def _begin_again() -> None:
         owner._begin()  # noqa: SLF001 - it is for nobody else to call
 
 
-def disconnect_inherited_sockets(descriptors: Iterable[int]) -> None:
+def disconnect_inherited_descriptors(descriptors: Iterable[int]) -> None:
     """Disconnect the sockets that a forked child inherited, without sending anything to their peers.
 
     Each descriptor is replaced by a socket that was never connected, on which every operation fails at once.
     So code that still uses a descriptor never reaches another file. Negative descriptors are skipped.
     """
-    still_open = [owner for owner in descriptors if owner >= 0]
+    still_open = [descriptor for descriptor in descriptors if descriptor >= 0]
     if still_open:
         with suppress(OSError), socket.socket() as dead:
             dead.settimeout(0)
-            for owner in still_open:
-                os.dup2(dead.fileno(), owner, inheritable=False)
+            for descriptor in still_open:
+                os.dup2(dead.fileno(), descriptor, inheritable=False)
 
 
 class _Gate(ForkSafe):

@@ -34,7 +34,7 @@ class RateLimit:
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Parse a rate written as ``amount/period``, such as ``90000/minute``; a `Rate` is returned unchanged.
+        """Parse a rate written as ``amount/period``, such as ``90000/minute``; a `RateLimit` is returned unchanged.
 
         Raises:
             ValueError: ``value`` is no such rate.

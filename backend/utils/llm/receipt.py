@@ -226,7 +226,7 @@ class TokenUsageDict(TypedDict):
 
 
 class AttemptDict(TypedDict):
-    """`Attempt` as JSON. Times are in milliseconds, ``started`` is ISO 8601, ``cost_usd`` a decimal string."""
+    """`Attempt` as JSON. Times are milliseconds, ``started`` is ISO 8601 in UTC, ``cost_usd`` a decimal text."""
 
     endpoint: str
     account: str | None
@@ -307,10 +307,10 @@ def receipts() -> Iterator[list[ReceiptDict]]:
     ``with receipts() as seen: ...``. Tasks and threads that copy the context are included. A failed call has
     no receipt; its attempts are in its error.
     """
-    seen: list[ReceiptDict] = []
-    token = _COLLECTED.set((*_COLLECTED.get(), seen))
+    receipt_list: list[ReceiptDict] = []
+    token = _COLLECTED.set((*_COLLECTED.get(), receipt_list))
     try:
-        yield seen
+        yield receipt_list
     finally:
         _COLLECTED.reset(token)
 
@@ -318,6 +318,6 @@ def receipts() -> Iterator[list[ReceiptDict]]:
 def collect_receipt(receipt: Receipt) -> ReceiptDict:
     """Convert ``receipt`` to JSON for the answer's metadata, and add it to the list of each `receipts` block."""
     made = receipt.as_dict()
-    for seen in _COLLECTED.get():
-        seen.append(made)
+    for receipt_list in _COLLECTED.get():
+        receipt_list.append(made)
     return made

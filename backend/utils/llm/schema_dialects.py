@@ -234,13 +234,13 @@ class _Writer:
         if kind not in _OF_TYPE:
             raise _InexpressibleError
         kept = {word: node[word] for word in _OF_TYPE[kind] if word in node and self._says(word, node[word])}
-        told = [(word, node[word]) for word in _OF_TYPE[kind] if word in node and word not in kept]
+        constraints = [(word, node[word]) for word in _OF_TYPE[kind] if word in node and word not in kept]
         written: SchemaNode = {"type": kind}
         if kind == "array":
-            written |= self._array(node, told, level)
+            written |= self._array(node, constraints, level)
         elif kind == "object":
             written |= self._object(node, level)
-        return {**_described(node, told), **written, **kept}
+        return {**_described(node, constraints), **written, **kept}
 
     def _says(self, word: str, value: Any) -> bool:
         if word not in self._dialect.constraints:
@@ -249,7 +249,7 @@ class _Writer:
             return value in self._dialect.formats
         return word != "pattern" or (isinstance(value, str) and _NOT_REGULAR.search(value) is None)
 
-    def _array(self, node: SchemaNode, told: list[tuple[str, Any]], level: int) -> SchemaNode:
+    def _array(self, node: SchemaNode, constraints: list[tuple[str, Any]], level: int) -> SchemaNode:
         items, places = node.get("items"), node.get("prefixItems")
         if isinstance(items, list):  # how drafts before 2020-12 write places
             items, places = node.get("additionalItems"), items
@@ -264,7 +264,7 @@ class _Writer:
             return {"prefixItems": [self._node(place, level + 1) for place in places], **rest}
         if "maxItems" not in node and isinstance(items, dict):
             places = [*places, items]
-        told.append(("in this order", [_short(place) for place in places]))
+        constraints.append(("in this order", [_short(place) for place in places]))
         written = _unique(self._node(place, level + 1) for place in places)
         if not written:
             raise _InexpressibleError
@@ -386,11 +386,11 @@ def _kind(node: SchemaNode) -> str | None:
 
 def _types(node: SchemaNode) -> list[str]:
     """The types that a value may have, as far as the node names them."""
-    told = node.get("type")
-    if isinstance(told, str):
-        return [told]
-    if isinstance(told, list):
-        return [kind for kind in told if isinstance(kind, str)]
+    types = node.get("type")
+    if isinstance(types, str):
+        return [types]
+    if isinstance(types, list):
+        return [kind for kind in types if isinstance(kind, str)]
     if "properties" in node:
         return ["object"]
     return ["array"] if "items" in node or "prefixItems" in node else []
@@ -414,11 +414,13 @@ def _narrowing(node: SchemaNode) -> list[tuple[str, Any]]:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def _described(node: SchemaNode, told: Iterable[tuple[str, Any]]) -> SchemaNode:
+def _described(node: SchemaNode, constraints: Iterable[tuple[str, Any]]) -> SchemaNode:
     """The description, with the constraints that the dialect has no keyword for."""
-    said = node.get("description")
-    words = ", ".join(f"{word}: {json.dumps(value, ensure_ascii=False, default=str)}" for word, value in told)
-    parts = [said if isinstance(said, str) else "", f"({words})" if words else ""]
+    description = node.get("description")
+    words = ", ".join(
+        f"{word}: {json.dumps(value, ensure_ascii=False, default=str)}" for word, value in constraints
+    )
+    parts = [description if isinstance(description, str) else "", f"({words})" if words else ""]
     text = " ".join(filter(None, parts))
     return {"description": text} if text else {}
 
@@ -426,8 +428,8 @@ def _described(node: SchemaNode, told: Iterable[tuple[str, Any]]) -> SchemaNode:
 def _list_of(kind: str, values: list[Any]) -> SchemaNode:
     if kind in _CHOSEN_FROM:
         return {"type": kind, "enum": values}
-    told = () if kind == "null" or len(values) > 1 else (("only", values[0]),)
-    return {"type": kind, **_described({}, told)}
+    constraints = () if kind == "null" or len(values) > 1 else (("only", values[0]),)
+    return {"type": kind, **_described({}, constraints)}
 
 
 def _short(place: Any) -> Any:

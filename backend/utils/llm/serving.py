@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from .caller import copy_context_without_caller
-from .clients import Patchbay, use
+from .clients import use
+from .patchbay import Patchbay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

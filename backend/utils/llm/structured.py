@@ -57,7 +57,7 @@ class AnswerSchema:
             will do.
         is_strict: Whether an endpoint should enforce the schema, as far as its dialect can express it.
         parse: Turns the answer's text into the object; raises `SchemaMismatchError`.
-        source: The arguments of `make_answer_schema` from which the schema was made, by which it is pickled.
+        source: The arguments of `schema_of` from which the schema was made, by which it is pickled.
     """
 
     name: str
@@ -301,7 +301,7 @@ def _parser(validate: Callable[[str], Any]) -> Callable[[str], Any]:
             found, fault = _found_in(text, validate, error)
         if found:
             return found[-1]
-        raise SchemaMismatchError(_said_of(fault)) from None
+        raise SchemaMismatchError(_fault_text(fault)) from None
 
     return parse
 
@@ -351,7 +351,7 @@ def _fitting(document: str, schema: dict[str, Any]) -> Any:
     return value
 
 
-def _said_of(fault: Exception) -> str:
+def _fault_text(fault: Exception) -> str:
     """The fault in words, without any part of the answer."""
     if isinstance(fault, ValidationError):
         return _places(fault)
@@ -362,7 +362,7 @@ def _places(error: ValidationError) -> str:
     """The places where the answer does not fit, each with the reason."""
     if error.error_count() > _MOST_PLACES:
         return f"wrong in {error.error_count()} places"
-    told = error.errors(include_url=False, include_context=False, include_input=False)
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
     return ", ".join(
-        f"{'.'.join(map(str, details['loc'])) or 'answer'}: {details['type']}" for details in told
+        f"{'.'.join(map(str, details['loc'])) or 'answer'}: {details['type']}" for details in errors
     )

@@ -69,7 +69,7 @@ class ResponsesEventWriter:
         self._calls: dict[int, ToolCallItem] = {}
         self._thoughts: list[ReasoningItem] = []
         self._kept: Sequence[Mapping[str, Any]] = ()
-        self._said: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._writers: dict[type[Event], Callable[[Any], None]] = {
             ChoiceStarted: self._start,
             TextDelta: self._text,
@@ -85,9 +85,9 @@ class ResponsesEventWriter:
         """Encode ``event`` as server-sent events of the Responses API. Returns empty bytes if that API has no such event."""
         if (write := self._writers.get(type(event))) is not None:
             write(event)
-        said = b"".join(self._said)
-        self._said.clear()
-        return said
+        encoded = b"".join(self._chunks)
+        self._chunks.clear()
+        return encoded
 
     def _start(self, _: ChoiceStarted) -> None:
         for name in ("response.created", "response.in_progress"):
@@ -244,26 +244,26 @@ class ResponsesEventWriter:
         output = serialize_output_items(self._items, item_status)
         whole = self._resource.to_json_bytes(status, output, usage=to_responses_usage(event.usage), **more)
         self._say_response(f"response.{status}", whole)
-        self._said.append(DONE)
+        self._chunks.append(DONE)
 
     def _fail(self, event: StreamFailed) -> None:
-        said = to_openai_error(event.fault)[1]
-        code = said["code"] if said["code"] in _CODES_OF_FAILURES else "server_error"
-        error = {"code": code, "message": said["message"]}
+        payload = to_openai_error(event.fault)[1]
+        code = payload["code"] if payload["code"] in _CODES_OF_FAILURES else "server_error"
+        error = {"code": code, "message": payload["message"]}
         self._say_response(
             "response.failed",
             self._resource.to_json_bytes(
                 "failed", serialize_output_items(self._items, "incomplete"), error=error
             ),
         )
-        self._said.append(DONE)
+        self._chunks.append(DONE)
 
     # Words -----------------------------------------------------------------------------------------------------------
 
     def _say(self, name: str, /, **fields: Any) -> None:
         head = {"type": name, "sequence_number": self._number}
         self._number += 1
-        self._said.append(encode_json_event(head | fields, name))
+        self._chunks.append(encode_json_event(head | fields, name))
 
     def _say_summary(self, what: str, item: ReasoningItem, /, **fields: Any) -> None:
         name = f"response.reasoning_summary_{what}"
@@ -272,4 +272,4 @@ class ResponsesEventWriter:
     def _say_response(self, name: str, response: bytes) -> None:
         head = f'{{"type":"{name}","sequence_number":{self._number},"response":'.encode()
         self._number += 1
-        self._said.append(encode_raw_json_event(head + response + b"}", name))
+        self._chunks.append(encode_raw_json_event(head + response + b"}", name))

@@ -166,9 +166,9 @@ def _echo(
         "store": False,
         "background": False,
         "temperature": 1.0 if options.temperature is None else options.temperature,
-        "text": {"format": _told_form(form), "verbosity": options.verbosity or "medium"},
-        "tool_choice": _told_choice(body.get("tool_choice")),
-        "tools": [_told_tool(function["function"]) for function in tools.functions],
+        "text": {"format": _form_echo(form), "verbosity": options.verbosity or "medium"},
+        "tool_choice": _choice_echo(body.get("tool_choice")),
+        "tools": [_tool_echo(function["function"]) for function in tools.functions],
         "top_logprobs": options.top_logprobs or 0,
         "top_p": 1.0 if options.top_p is None else options.top_p,
         "presence_penalty": 0.0,
@@ -177,18 +177,18 @@ def _echo(
     }
 
 
-def _told_form(form: Mapping[str, Any]) -> dict[str, Any]:
+def _form_echo(form: Mapping[str, Any]) -> dict[str, Any]:
     if form["type"] != "json_schema":
         return {"type": form["type"]}
     names = ("type", "name", "description", "schema")
     return {**{name: form.get(name) for name in names}, "strict": form.get("strict") or False}
 
 
-def _told_choice(choice: Any) -> Any:
+def _choice_echo(choice: Any) -> Any:
     return "auto" if choice is None else choice
 
 
-def _told_tool(function: Mapping[str, Any]) -> dict[str, Any]:
+def _tool_echo(function: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "function",
         "name": function["name"],

@@ -18,7 +18,7 @@ from backend.utils.llm.testing import Json, Raw, Status, Text, ToolCalls, Usage
 from backend.utils.llm.transport import HOUSE
 
 if TYPE_CHECKING:
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
     from .conftest import Make

@@ -20,7 +20,7 @@ from langchain_core.messages import (
 )
 
 from backend.tests.fakes.strict_histories import history_faults
-from backend.utils.llm.providers.ask import UnsupportedRequestError
+from backend.utils.llm.providers.ask import InexpressibleRequestError
 
 from .odd_histories import ODD, Odd
 from .test_odd_histories import ENDPOINTS, endpoints, worded
@@ -131,7 +131,7 @@ def test_whatever_is_said_no_vendor_refuses_it(
     before = deepcopy(messages)
     try:
         path, body = worded(endpoints[api], Odd("any", messages))
-    except UnsupportedRequestError:
+    except InexpressibleRequestError:
         return
     finally:
         assert repr(messages) == repr(before)

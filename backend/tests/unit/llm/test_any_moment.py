@@ -26,7 +26,7 @@ from .drivers import DRIVERS, invoke, stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
     from .drivers import Driver
 

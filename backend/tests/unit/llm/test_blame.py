@@ -26,7 +26,7 @@ from .test_failure_table import NOW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
     from backend.utils.llm.testing.virtual_time import VirtualTime
 

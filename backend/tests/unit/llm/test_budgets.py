@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from backend.utils.llm import Choosing
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.state.budget_store import Reservation
     from backend.utils.llm.testing import LoopbackProvider
 

@@ -13,9 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from backend.utils.llm.caller import HOUSE, Caller, await_without_caller, carrying, current_caller, use_caller
-from backend.utils.llm.clients import Patchbay, get_llm, use
+from backend.utils.llm.clients import get_llm, use
 from backend.utils.llm.errors import MissingCallerError
 from backend.utils.llm.model_config import Table
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
 if TYPE_CHECKING:

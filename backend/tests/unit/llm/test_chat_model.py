@@ -19,7 +19,7 @@ from .drivers import joined
 from .samples import CANARY, Person, PersonDict, QualityScores, Task, add, receipt
 
 if TYPE_CHECKING:
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
     from .drivers import Driver
 
@@ -183,8 +183,8 @@ class TestRequests:
         prefixed = text.replace('api = "openai"', 'api = "openai"\nmodel_prefixes = { gpt = "openai/" }')
         patchbay.close()
 
-        from backend.utils.llm.clients import Patchbay
         from backend.utils.llm.model_config import Table
+        from backend.utils.llm.patchbay import Patchbay
 
         with_prefix = Patchbay(Table(text=prefixed, environ=HOUSE_KEYS))
         with_prefix.get_llm("f").invoke("hi")

@@ -20,7 +20,7 @@ from backend.utils.llm.transport import Credential, Request, connections
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
     from backend.utils.llm.transport.loop_pool import LoopConnectionPool

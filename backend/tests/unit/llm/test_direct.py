@@ -37,7 +37,7 @@ from backend.utils.llm.testing.patchbays import loopback_patchbay
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
     from .drivers import Driver
 

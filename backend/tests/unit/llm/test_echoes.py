@@ -21,8 +21,8 @@ from .test_failure_table import NOW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.failures import ClassifiedFailure
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
     from .drivers import Driver

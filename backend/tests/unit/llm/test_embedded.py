@@ -8,9 +8,9 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from typing_extensions import override
 
-from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.errors import ProviderDownError
 from backend.utils.llm.model_config import Table
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.testing.patchbays import loopback_table
 
 if TYPE_CHECKING:

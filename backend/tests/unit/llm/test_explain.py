@@ -18,7 +18,7 @@ from backend.utils.llm.testing.virtual_time import VirtualTime
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.routing.route import Candidate
     from backend.utils.llm.testing import Reply
 

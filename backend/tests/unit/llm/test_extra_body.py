@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from backend.utils.llm.clients import Patchbay, explain, get_llm, use
+from backend.utils.llm.clients import explain, get_llm, use
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import Table, parse_table
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.testing.patchbays import loopback_table
 
 from .drivers import DRIVERS

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage, AIMessageChunk
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
     from .conftest import Make

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
     from backend.utils.llm.testing.replies import Reply
     from backend.utils.llm.testing.transmission import ReplyContext

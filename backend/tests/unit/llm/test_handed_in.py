@@ -16,7 +16,6 @@ from langchain_core.messages import HumanMessage
 from pydantic import BaseModel
 
 from backend.utils.llm.caller import use_caller
-from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import CallTimeoutError, SelectorError
 from backend.utils.llm.execution.own_thread import (
@@ -29,6 +28,7 @@ from backend.utils.llm.execution.own_thread import (
     run_with_timeout,
 )
 from backend.utils.llm.model_config import Table
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.testing import Json
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 

@@ -35,7 +35,7 @@ from backend.utils.llm.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from backend.utils.llm import Choosing
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
     from .conftest import Make
     from .drivers import Driver

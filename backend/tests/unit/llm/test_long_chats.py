@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage, BaseMessage
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
 TURNS: Final = 20
 ENDPOINTS: Final = {

@@ -13,10 +13,10 @@ from langchain_google_genai import chat_models
 from langchain_google_genai._image_utils import ImageBytesLoader
 
 from backend.tests.fakes.audit import opened
-from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.errors import LLMError, RejectedRequestError
 from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.model_config import Table
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.testing import Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 

@@ -113,7 +113,7 @@ def test_a_call_has_only_the_observers_that_its_route_needs(
     assert told(world, is_balanced=is_balanced) == [
         "SubstitutedModel",
         "Health",
-        "DegradedServiceLogger",
+        "DegradedService",
         *watching,
     ]
 
@@ -122,4 +122,4 @@ def test_a_call_has_only_the_observers_that_its_route_needs(
 def test_load_counts_as_soon_as_anything_in_the_table_is_chosen_by_more_than_its_place(select: str) -> None:
     world = World({"f": "red:m", "g": ["red:m", "blue:m"]}, f'[features.g]\nselect = "{select}"')
 
-    assert world.snapshot.has_balancing_strategy is (select != "ordered")
+    assert world.snapshot.has_unordered_strategy is (select != "ordered")

@@ -17,7 +17,7 @@ from backend.utils.llm.model_config import Table
 from backend.utils.llm.needs import prepare_history_and_needs
 from backend.utils.llm.options import NO_OPTIONS
 from backend.utils.llm.providers import CallSettings, ModelRequest
-from backend.utils.llm.providers.ask import UnsupportedRequestError
+from backend.utils.llm.providers.ask import InexpressibleRequestError
 from backend.utils.llm.providers.client_cache import ChatClientKey
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing import LoopbackProvider, Text
@@ -96,7 +96,7 @@ def test_no_vendor_refuses_a_history_and_nothing_is_lost(
 ) -> None:
     endpoint, odd = endpoints[api], ODD[shape]
     if shape in UNWORDED and api not in UNWORDED[shape]:
-        with pytest.raises(UnsupportedRequestError):
+        with pytest.raises(InexpressibleRequestError):
             worded(endpoint, odd)
         return
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from backend.tools.lint import lint_table
 from backend.utils.llm import pricing
-from backend.utils.llm.clients import Patchbay, explain, get_llm, use
+from backend.utils.llm.clients import explain, get_llm, use
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import Endpoint, Provider, Table, TokenPrices, parse_table
 from backend.utils.llm.models import UNKNOWN
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.pricing import compute_cost, compute_cost_with_genai_prices, describe_price_source
 from backend.utils.llm.receipt import TokenUsage
 

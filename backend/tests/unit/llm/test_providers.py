@@ -28,7 +28,7 @@ from .samples import add
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
     from .drivers import Driver
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.simulation import KEYS, TODAY, table
 from backend.utils.llm.caller import HOUSE
-from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.diagnostics.qos import make_qos_info
 from backend.utils.llm.model_config import Table
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.routing.plan import plan_route
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing.virtual_time import VirtualTime

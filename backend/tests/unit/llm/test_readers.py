@@ -19,7 +19,7 @@ from backend.utils.llm.providers.chat_completions import ChatCompletionsAnswerRe
 from backend.utils.llm.providers.events import ServerSentEventParser
 from backend.utils.llm.providers.gemini_api import GeminiAnswerReader
 from backend.utils.llm.providers.history import SIGNATURES_KEY
-from backend.utils.llm.providers.loose_json import parse_json_object, parse_token_count
+from backend.utils.llm.providers.loose_json import parse_count, parse_json_object
 from backend.utils.llm.providers.responses_api import ResponsesAnswerReader
 from backend.utils.llm.testing import Raw
 from backend.utils.llm.transport import HOUSE, STRANGER, AnswerTooLargeError
@@ -135,7 +135,7 @@ class TestChunks:
 
     @pytest.mark.parametrize("value", [-1, 1.5, "x", "", True, None, [], 10**13, float("nan"), float("inf")])
     def test_what_is_no_count_is_none(self, value: object) -> None:
-        assert parse_token_count(value) is None
+        assert parse_count(value) is None
 
 
 class TestCalls:

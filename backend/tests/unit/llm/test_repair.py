@@ -22,7 +22,7 @@ from .drivers import ainvoke, astream, invoke, stream
 from .samples import Person, add, receipt
 
 if TYPE_CHECKING:
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider, RecordedRequest
     from backend.utils.llm.testing.virtual_time import VirtualTime
     from backend.utils.llm.testing.wire import FakeProviderApi

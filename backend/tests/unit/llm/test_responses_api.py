@@ -43,7 +43,7 @@ from .samples import CANARY, Person, add, receipt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
     from .drivers import Driver

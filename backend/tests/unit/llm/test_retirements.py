@@ -7,9 +7,9 @@ from datetime import date, timedelta
 import pytest
 
 from backend.tools.retirements import make_retirement_headline
-from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.diagnostics.retirements import find_next_retirement, list_retirement_impacts
 from backend.utils.llm.model_config import Table, TableSnapshot, parse_table
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
 from .tables import PROVIDERS

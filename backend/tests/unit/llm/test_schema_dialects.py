@@ -34,7 +34,7 @@ from backend.utils.llm.testing.values import make_value_for_schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.schema_dialects import SchemaDialect
 
 # Shapes --------------------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.utils.llm.caller import HOUSE, Caller
-from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import Limits, RateLimit, Table, parse_table
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.routing.plan import plan_route
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.routing.selector import in_order

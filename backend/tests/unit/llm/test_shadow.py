@@ -14,7 +14,7 @@ from backend.utils.llm.testing import Hang, Status, Text
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import LoopbackProvider

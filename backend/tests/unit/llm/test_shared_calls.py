@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from backend.tests.fakes.valkey import Valkey
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
     from .drivers import Driver

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncGenerator, Callable, Generator
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import LoopbackProvider, Reply

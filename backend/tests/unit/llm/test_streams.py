@@ -15,7 +15,7 @@ from backend.utils.llm.testing import CleanEnd, Cut, Hang, LoopbackProvider, Rep
 from .samples import CANARY, add, receipt
 
 if TYPE_CHECKING:
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
     from .drivers import Driver
 

@@ -15,7 +15,7 @@ from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import ObserverRegistry
-from backend.utils.llm.execution.observers.log import CALM_SECONDS, DegradedServiceLogger, HealthLogger
+from backend.utils.llm.execution.observers.log import CALM_SECONDS, DegradedServiceObserver, HealthLogger
 from backend.utils.llm.execution.steps import Try
 from backend.utils.llm.failures import FailureCategory
 from backend.utils.llm.state.health import Circuit, HealthChange
@@ -227,7 +227,7 @@ class TestDegraded:
         assert events(caplog) == []
 
     def test_of_many_at_once_one_is_told(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
-        observer, route = DegradedServiceLogger(world.health.traffic), world.plan("f")
+        observer, route = DegradedServiceObserver(world.health.traffic), world.plan("f")
         second_best = SimpleNamespace(route=route, candidate=route.candidates[1])
         hammer(lambda _: observer.on_ended(second_best, None, None))  # type: ignore[arg-type]
 

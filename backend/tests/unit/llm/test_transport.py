@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from backend.tests.fakes.sdk import SdkTransport
 from backend.utils.llm.caller import Caller, use_caller
-from backend.utils.llm.clients import Patchbay, get_llm, use
+from backend.utils.llm.clients import get_llm, use
 from backend.utils.llm.errors import CredentialNotAllowedError, LLMError, MissingCredentialError
 from backend.utils.llm.model_config import Table
 from backend.utils.llm.testing import Hang, KeepAlive, LoopbackProvider, Status, Text
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.utils.llm.model_config import Provider
+    from backend.utils.llm.patchbay import Patchbay
 
 CANARY = "sk-canary-51c7"
 HOSTILE = {

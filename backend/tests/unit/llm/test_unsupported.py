@@ -21,7 +21,7 @@ from .samples import receipt
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
 FIRST, SECOND = "openai:gpt-6-luna", "gemini:gemini-3.8-flash"

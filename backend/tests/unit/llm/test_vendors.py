@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from backend.utils.llm.clients import Patchbay, get_llm, use
+from backend.utils.llm.clients import get_llm, use
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import Table, make_own_endpoint, parse_table
 from backend.utils.llm.model_config.schema import SETTINGS
 from backend.utils.llm.models import OTHER, VENDORS, Capabilities, ModelVendor, find_capabilities, find_vendor
 from backend.utils.llm.options import Options
+from backend.utils.llm.patchbay import Patchbay
 from backend.utils.llm.testing import Json, LoopbackProvider, Text, ToolCalls
 
 from .drivers import DRIVERS

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from backend.tests.unit.llm.conftest import Make
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.providers.chat_api import ChatApi
     from backend.utils.llm.testing import LoopbackProvider
 

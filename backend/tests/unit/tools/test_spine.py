@@ -79,7 +79,7 @@ def test_a_circle_holds_the_modules_that_reach_each_other_and_no_other() -> None
 def test_what_only_types_need_is_an_import_too() -> None:
     imports = collect_backend_imports()
 
-    assert "backend.utils.llm.chat_model" in imports["backend.utils.llm.clients"]
+    assert "backend.utils.llm.chat_model" in imports["backend.utils.llm.patchbay"]
     assert not any(module.startswith("backend.tests") for module in imports)
 
 

@@ -121,8 +121,8 @@ def test_a_name_that_looks_like_a_hashed_one_stays_its_tools_own(*, first: bool)
     found = ToolNameReplacer(names)
 
     assert found._sent[LONG] != SENT[LONG]
-    assert found._heard(SENT[LONG]) == SENT[LONG]
-    assert found._heard(found._sent[LONG]) == LONG
+    assert found._client_name(SENT[LONG]) == SENT[LONG]
+    assert found._client_name(found._sent[LONG]) == LONG
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -144,4 +144,4 @@ def test_all_names_are_accepted_and_differ(names: list[str]) -> None:
 
     assert len(set(sent)) == len(names)
     assert all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", name) for name in sent)
-    assert [found._heard(name) for name in sent] == names
+    assert [found._client_name(name) for name in sent] == names

@@ -23,7 +23,7 @@ SYSTEM = (
 
 
 def build_folders_context(folders: Sequence[Folder]) -> str:
-    """Describe each folder in one numbered line for the prompt. Long names and descriptions are shortened."""
+    """Describe each folder in one numbered line. Names and descriptions are cut and cannot break the line."""
     if not folders:
         return "There are no folders."
     return "\n".join(_folder_line(number, folder) for number, folder in enumerate(folders, start=1))

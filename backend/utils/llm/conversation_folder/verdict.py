@@ -89,8 +89,8 @@ def validate_folder_assignment(
 ) -> FolderAssignmentResult:
     """Accept the model's choice if it is confident and names an existing folder; otherwise replace it.
 
-    The replacement is the category's folder, else the default folder, else the first folder. Without any
-    folders the result's ``folder_id`` is None.
+    The replacement is the category's folder, else the default folder, else the first folder. A folder that
+    is not among ``folders`` is never returned; without any folders the result's ``folder_id`` is None.
 
     Args:
         response: The model's choice.

@@ -36,7 +36,7 @@ class LimitInfo(BaseModel):
 
     @property
     def used_share(self) -> float:
-        """The used part of the limit, from 0 to 1 (full)."""
+        """The used part of the limit: 1 is full. It is above 1 if requests used more tokens than they reserved."""
         return self.used / self.most
 
 

@@ -203,7 +203,11 @@ class RunningAttempt:
         return message
 
     def _received(self, message: AIMessage, request: ModelRequest) -> AIMessage:
-        """Notify observers that ``message`` has arrived, remove the key from it, and return it for testing."""
+        """Notify observers that ``message`` has arrived, redact its metadata, and return it for testing.
+
+        The provider is done, so the time for a test of the answer counts neither as latency nor as a request in
+        flight.
+        """
         self._ended_at = self._time.clock()
         if self._call.dispatch.observers.see_receipts:
             self._call.dispatch.observers.notify_answer_received(self.step)

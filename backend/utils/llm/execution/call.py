@@ -88,7 +88,7 @@ class Call:
         self.question = question
         time, observers = (
             runtime.time,
-            runtime.observers.select_observers(route, measures_load=snapshot.has_balancing_strategy),
+            runtime.observers.select_observers(route, measures_load=snapshot.has_unordered_strategy),
         )
         kind = HedgedDispatch if route.feature.hedge else Dispatch
         if snapshot.has_custom_selectors:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .steps import Try
 
 
-class HedgeCancelled(BaseException):
+class LosingRequestCancelled(BaseException):
     """Marks a request that was cancelled because the other request of its hedged pair was answered first."""
 
 
@@ -82,8 +82,8 @@ def _hedge_after(call: Call, step: Try) -> float | None:
 class HedgedPair:
     """Sends a call's first request, and a second one if the first takes too long.
 
-    This asynchronous context manager returns the attempt that was answered first; the other one has ended by
-    then.
+    This asynchronous context manager returns the attempt that decides the call: the first with a good
+    answer, or else one that failed, whose failure it then raises. The other attempt has ended by then.
 
     Args:
         loop: The event loop in another thread that runs the requests of a synchronous call; None for the
@@ -220,10 +220,10 @@ class HedgedAttempt:
         return is_handled
 
     async def cancel_as_loser(self) -> None:
-        """Cancel this request because the other one was answered first; if it has failed, record the failure."""
+        """Cancel this request because the other one decided the call; if it has failed, record the failure."""
         error = self.error
         self.attempt.is_beaten = error is None
-        await self.__aexit__(*_of(error or HedgeCancelled()))
+        await self.__aexit__(*_of(error or LosingRequestCancelled()))
 
     async def _begin(self) -> None:
         self._task = asyncio.create_task(self._work(self.attempt))

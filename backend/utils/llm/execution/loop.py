@@ -336,12 +336,12 @@ class Dispatch:
         return sooner
 
     def drop_over_budget(self, step: Try, unsent: Attempt, rejection: CandidateRejection) -> bool:
-        """Withdraw ``step``, because a budget has not enough left for it.
+        """Withdraw ``step``, because a budget has not enough left for it, or cannot be read.
 
         Args:
             step: The request.
             unsent: The record of the request, marked as withdrawn.
-            rejection: Why the candidate is skipped, for the receipt or the error. Ignored for a hedge.
+            rejection: Why the candidate is skipped, for the error's text. Ignored for a hedge.
 
         Returns:
             True if no other request can be sent without waiting, so that the call may switch to a cheaper

@@ -1,4 +1,4 @@
-"""Runs the application's functions in threads, so that they cannot exceed a deadline or block a loop."""
+"""Runs the application's functions, in threads if they may block, so that they delay no deadline or loop."""
 
 from __future__ import annotations
 

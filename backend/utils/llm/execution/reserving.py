@@ -97,5 +97,5 @@ class LimitReserver:
             lower, feature, route.caller, route.needs, today=route.today, health=runtime.health
         )
         both = route._replace(resting=route.candidates + route.resting + below.candidates + below.resting)
-        observers = runtime.observers.select_observers(both, measures_load=lower.has_balancing_strategy)
+        observers = runtime.observers.select_observers(both, measures_load=lower.has_unordered_strategy)
         self._dispatch.switch_to_cheaper_profile(below, observers, tuple(dict.fromkeys(marks)))

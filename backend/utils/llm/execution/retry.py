@@ -68,7 +68,7 @@ class RetryPolicy:
 
     @property
     def shortest_retry_after_s(self) -> float | None:
-        """The shortest of the failed endpoints' last ``Retry-After``, in seconds; None if no provider sent one."""
+        """The fewest seconds that the failed endpoints' last errors asked to wait; None if none of them did."""
         return min((seconds for seconds in self._hints.values() if seconds is not None), default=None)
 
     def _count(self, candidate: Candidate) -> int:
@@ -109,8 +109,8 @@ class RetryPolicy:
     def spend_retry_budget(self, step: Try, failure: ClassifiedFailure) -> bool:
         """Take a retry of ``step`` from the endpoint's retry budget, and return whether it may be retried now.
 
-        False if the budget is used up, the circuit breaker is open, or the request to retry was a probe. A
-        repair request, which asks the model to correct its answer, needs no budget.
+        False if the budget is used up, the circuit breaker is open, or ``step`` was a probe and the call's first
+        request to the endpoint. A repair request, which asks the model to correct its answer, needs no budget.
         """
         candidate = step.candidate
         if POLICY[failure.category].again == "repair":
@@ -122,7 +122,7 @@ class RetryPolicy:
         return not is_open and self._health.try_spend_retry(candidate.retry_budget_key)
 
     def borrow_retry(self, candidate: Candidate) -> bool:
-        """Take a retry of ``candidate`` as a last resort, if the retry budget is empty. False if none is lent."""
+        """Take a retry as a last resort, even from an empty retry budget. False if none is lent."""
         return self._health.try_spend_retry(candidate.retry_budget_key, last_resort=True)
 
     def start_cooldown(self, candidate: Candidate, failure: ClassifiedFailure, delay: float | None) -> None:

@@ -102,21 +102,23 @@ def classify_failure(
         )
     if isinstance(exception, CredentialNotAllowedError | OwnEndpointError):
         return ClassifiedFailure(_refused(exception, observed), observed.status, error=exception)
-    seen = collect_evidence(exception, observed, api, handled_exception)
-    category = find_failure_category(seen)
+    evidence = collect_evidence(exception, observed, api, handled_exception)
+    category = find_failure_category(evidence)
     return ClassifiedFailure(
         category,
-        seen.status or observed.status,
-        read_retry_after(observed.headers, seen, now),
+        evidence.status or observed.status,
+        read_retry_after(observed.headers, evidence, now),
         is_retry_allowed(observed.headers),
-        lacks=_lacking(seen) if category is FailureCategory.UNSUPPORTED else None,
+        lacks=_lacking(evidence) if category is FailureCategory.UNSUPPORTED else None,
         was_late=observed.was_late,
     )
 
 
-def _lacking(seen: FailureEvidence) -> str | None:
+def _lacking(evidence: FailureEvidence) -> str | None:
     """What the endpoint reports as unsupported, in its own words."""
-    return find_unsupported_capability(seen) and find_unsupported_capability(seen.without_request_echoes())
+    return find_unsupported_capability(evidence) and find_unsupported_capability(
+        evidence.without_request_echoes()
+    )
 
 
 def _refused(refusal: LLMError, observed: ObservedExchange) -> FailureCategory:
@@ -131,7 +133,7 @@ def _refused(refusal: LLMError, observed: ObservedExchange) -> FailureCategory:
 
 
 def is_control_flow(exception: BaseException) -> bool:
-    """Whether ``exception`` is control flow, not a failure: a cancellation, or a LangGraph interrupt."""
+    """Whether ``exception`` is no failure: a cancellation, `GeneratorExit`, or a call or graph interrupted."""
     if not isinstance(exception, Exception) or find_interruption(exception) is exception:
         return True
     return any(kind.__name__ in _CONTROL_FLOW for kind in type(exception).__mro__)

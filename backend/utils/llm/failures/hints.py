@@ -67,14 +67,14 @@ def is_retry_allowed(headers: Mapping[str, str]) -> bool:
     return headers.get("x-should-retry", "").strip().lower() != "false"
 
 
-def _delays(headers: Mapping[str, str], seen: FailureEvidence, now: datetime) -> Iterator[float | None]:
+def _delays(headers: Mapping[str, str], evidence: FailureEvidence, now: datetime) -> Iterator[float | None]:
     """Every delay that the answer names, the most specific first."""
     milliseconds = _number(headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"))
     yield milliseconds / 1000 if milliseconds is not None else None
     yield _moment(headers.get("retry-after"), now)
-    yield _duration(seen.retry_delay)
+    yield _duration(evidence.retry_delay)
     yield max(filter(None, _used_up(headers, now)), default=None)
-    found = _PROSE.search(seen.sentence)
+    found = _PROSE.search(evidence.sentence)
     yield _duration(found[1]) if found else None
 
 

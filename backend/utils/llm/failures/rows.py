@@ -872,7 +872,9 @@ EVENTS = (
 """The rows for codes that say no more than a status, which count only in a stream, where there is none."""
 
 EXCEPTIONS = (
-    FailureRule(C.UNWORDED, ExampleResponse(fault="unworded"), raised="UnsupportedRequestError", sent=False),
+    FailureRule(
+        C.UNWORDED, ExampleResponse(fault="unworded"), raised="InexpressibleRequestError", sent=False
+    ),
     FailureRule(C.TIMEOUT, ExampleResponse(fault="hang"), raised="TimeoutException", sent=True),
     FailureRule(C.TIMEOUT, ExampleResponse(fault="hang"), raised="TimeoutError", sent=True),
     FailureRule(

@@ -13,7 +13,7 @@ _encoded = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class AttemptRecord(NamedTuple):
-    """The ledger's record of one attempt: one request of a call, and its outcome.
+    """The ledger's record of one attempt: one request that a call sent or was about to send, and its outcome.
 
     Attributes:
         call: The call's id, a UUIDv7, the same for all its attempts. It is also the ``id`` of the receipt.
@@ -27,7 +27,7 @@ class AttemptRecord(NamedTuple):
         profile: The profile whose chain was used.
         endpoint: ``provider:model``.
         served_model: The model that the provider says it used.
-        request_id: The provider's id of the request.
+        request_id: The provider's id of the request, one short line.
         user: The caller's user, as named by the application.
         tenant: The caller's organisation.
         key_owner: Whose API key was used: ``house`` (the operator's) or ``user``.

@@ -89,6 +89,7 @@ def records_in(path: Path | str) -> Iterator[AttemptRecord]:
 
     Raises:
         OSError: The file cannot be read.
+        TypeError: A line is a record of another version.
     """
     with Path(path).open("rb") as file:
         for line in file:

@@ -193,12 +193,12 @@ class TableResolver:
             self._problems.add(path, rule, value=name, layer=layer, fix=did_you_mean(name, known))
 
     def _check_circle(self, path: str, start: str, follow: Callable[[str], str | None]) -> None:
-        seen = [start]
-        while (successor := follow(seen[-1])) is not None and successor not in seen:
-            seen.append(successor)
+        chain = [start]
+        while (successor := follow(chain[-1])) is not None and successor not in chain:
+            chain.append(successor)
         if successor == start:
             self._problems.add(
-                path, f"goes round in a circle: {' → '.join([*seen, start])}", layer=self._layer
+                path, f"goes round in a circle: {' → '.join([*chain, start])}", layer=self._layer
             )
 
     def _parent(self, profile: str) -> str | None:

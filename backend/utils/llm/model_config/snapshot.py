@@ -423,15 +423,15 @@ class TableSnapshot:
         )
 
     @cached_property
-    def has_balancing_strategy(self) -> bool:
-        """Whether any strategy of the table chooses by load, latency or other state, and not by the written order."""
+    def has_unordered_strategy(self) -> bool:
+        """Whether any strategy of the table may choose another endpoint than the first in the written order."""
         return any(
             not isinstance(tier.select, OrderedStrategy) for chain in self.all_chains for tier in chain.tiers
         )
 
     @cached_property
     def demo_active(self) -> bool:
-        """Whether the demo endpoint serves, because the operator has no key, and no provider works without one."""
+        """Whether the demo endpoint serves: the operator has no key, and the table has no ``open`` provider."""
         if self.demo is None:
             return False
         others = (provider for provider in self.providers.values() if provider.access != "embedded")

@@ -46,15 +46,17 @@ def read_state_server(
         layer: The name of the table's layer in problems.
         problems: Collects the findings.
     """
-    told = environ.get(STATE_URL, "").strip()
+    environment_url = environ.get(STATE_URL, "").strip()
     url, place, where = (
-        (told, STATE_URL, "environment") if told else (state_url_in_table or "", "state_url", layer)
+        (environment_url, STATE_URL, "environment")
+        if environment_url
+        else (state_url_in_table or "", "state_url", layer)
     )
     if not url:
         return None
     if (fault := _fault(url)) is not None:
         problems.add(place, fault, layer=where)
-    elif not told and urlsplit(url).password:
+    elif not environment_url and urlsplit(url).password:
         problems.add(place, "holds a password", layer=where, fix=f"Put the address into {STATE_URL}.")
     elif packages := find_missing_packages(FOR_STATE_SERVER):
         problems.add(

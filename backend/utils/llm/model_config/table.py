@@ -207,17 +207,17 @@ class _Stored:
     def __init__(self, source: OverrideSource, now: Callable[[], datetime]) -> None:
         self.source = source
         self._now = now
-        self._told: tuple[Override, ...] = ()
+        self._last_overrides: tuple[Override, ...] = ()
         self._is_away = False
 
     def now_valid(self) -> tuple[Override, ...]:
         """The overrides that hold now."""
         try:
-            self._told = tuple(self.source())
+            self._last_overrides = tuple(self.source())
             self._is_away = False
         except Exception:
             if not self._is_away:
                 log.exception("overrides.unreadable: those before hold on")
             self._is_away = True
         now = self._now()
-        return tuple(item for item in self._told if now < item.until)
+        return tuple(item for item in self._last_overrides if now < item.until)

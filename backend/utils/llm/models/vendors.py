@@ -64,11 +64,11 @@ class ModelVendor:
     ) -> dict[str, str]:
         """Map the name of each of an endpoint's capabilities at this vendor to the source of its value."""
         here, values = self.model_capabilities(model, mode), self._overrides(model, mode)
-        told = capability_sources(model)
-        told |= dict.fromkeys(values, f"{self.page}, {CHECKED}" if self.page else OURS)
+        sources = capability_sources(model)
+        sources |= dict.fromkeys(values, f"{self.page}, {CHECKED}" if self.page else OURS)
         return {
             name: source if getattr(endpoint_capabilities, name) == getattr(here, name) else DECLARED
-            for name, source in told.items()
+            for name, source in sources.items()
         }
 
 

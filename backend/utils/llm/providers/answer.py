@@ -56,8 +56,8 @@ class ParsedAnswer:
     extras: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
-    def append_event(self, event: ParsedAnswer) -> None:
-        """Append the content of the stream's next event, except its thoughts, which `ChunkBuilder` collects."""
+    def append_piece(self, event: ParsedAnswer) -> None:
+        """Append the next event, but not its thoughts. The last usage and the first finish reason count."""
         self.text += event.text
         self.refusal += event.refusal
         self.calls = [*self.calls, *event.calls]
@@ -162,11 +162,11 @@ def merge_usage(earlier: UsageMetadata | None, later: UsageMetadata | None) -> U
         return later or earlier
     if later["input_tokens"] and later["output_tokens"]:
         return later
-    told, answered = (later[name] or earlier[name] for name in ("input_tokens", "output_tokens"))
+    input_tokens, output_tokens = (later[name] or earlier[name] for name in ("input_tokens", "output_tokens"))
     return UsageMetadata(
-        input_tokens=told,
-        output_tokens=answered,
-        total_tokens=told + answered,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=input_tokens + output_tokens,
         input_token_details={
             **earlier.get("input_token_details", {}),
             **later.get("input_token_details", {}),

@@ -104,13 +104,13 @@ class StreamParser:
         if self._is_document:
             self._document += part
             return
-        yield from self._said(self._events.feed(part))
+        yield from self._event_chunks(self._events.feed(part))
         if self.is_over or not self._answer.can_delay_chunk(has_more=has_more):
             yield from self._waiting()
 
     def flush(self) -> Iterator[ChatGenerationChunk]:
         """Yield the chunks of the data that is still buffered. Call this at the end of the body."""
-        yield from self._said(self._events.flush())
+        yield from self._event_chunks(self._events.flush())
         try:
             if self._is_document:
                 self._read_documents()
@@ -129,7 +129,7 @@ class StreamParser:
             if piece is not None:
                 self._answer.add_event(piece)
 
-    def _said(self, documents: Iterator[bytes]) -> Iterator[ChatGenerationChunk]:
+    def _event_chunks(self, documents: Iterator[bytes]) -> Iterator[ChatGenerationChunk]:
         try:
             for document in documents:
                 event = parse_json_object(document, self._ticket.trust)
@@ -260,8 +260,8 @@ class ChunkBuilder:
     def _with_news_only(self, piece: ParsedAnswer) -> ParsedAnswer:
         """``piece`` with finish reason, stop sequence and metadata only once, and with the increase of usage."""
         if piece.usage is not None:
-            told, self._usage = self._usage, merge_usage(self._usage, piece.usage)
-            piece.usage = None if told == self._usage else _difference(self._usage, told)
+            reported_usage, self._usage = self._usage, merge_usage(self._usage, piece.usage)
+            piece.usage = None if reported_usage == self._usage else _difference(self._usage, reported_usage)
         if piece.metadata:
             self._metadata |= piece.metadata
         if piece.stop_sequence is not None:
@@ -299,7 +299,7 @@ class ChunkBuilder:
 def _joined(first: ParsedAnswer | None, second: ParsedAnswer) -> ParsedAnswer:
     if first is None:
         return second
-    first.append_event(second)
+    first.append_piece(second)
     return first
 
 

@@ -13,12 +13,12 @@ from ..schema_dialects import MINIMAL, rewrite_for_dialect
 from ..transport import AnswerTooLargeError
 from .answer import ParsedAnswer, make_usage_metadata
 from .anthropic_history import AnthropicHistory, to_anthropic_history
-from .ask import SerializedRequest, UnsupportedRequestError, raise_if_provider_error
+from .ask import InexpressibleRequestError, SerializedRequest, raise_if_provider_error
 from .loose_json import (
     nonempty_string_or_none,
     object_or_empty,
     objects_in_list,
-    parse_token_count,
+    parse_count,
     parse_token_counts,
     text_or_empty,
 )
@@ -94,7 +94,7 @@ def choose_schema_enforcement(request: ModelRequest) -> tuple[ModelRequest, Mapp
 
 def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: bool) -> dict[str, Any]:
     ask, endpoint = request.ask, request.endpoint
-    said = to_anthropic_history(request.messages, ask, endpoint.provider.name)
+    history = to_anthropic_history(request.messages, ask, endpoint.provider.name)
     options = dict(request.settings)
     effort, budget, user = (options.pop(name, None) for name in ("effort", "thinking_budget", "user"))
     forced = ask.tools and ask.tool_choice not in {None, "auto", "none"}
@@ -109,7 +109,7 @@ def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: b
         **options,
     }
     optional = {
-        "system": _system(said, ask),
+        "system": _system(history, ask),
         "metadata": {"user_id": user} if user else None,
         "stop_sequences": [item for item in request.stop or () if item and not item.isspace()],
         "thinking": thinking,
@@ -120,7 +120,7 @@ def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: b
     return {
         **found,
         **{name: value for name, value in optional.items() if value},
-        "messages": said.messages,
+        "messages": history.messages,
     }
 
 
@@ -139,11 +139,11 @@ def _thinking(options: Options, budget: int | None, efforts: Sequence[str]) -> d
     return {"type": "adaptive", "display": "summarized"}
 
 
-def _system(said: AnthropicHistory, ask: CallSettings) -> Any:
+def _system(history: AnthropicHistory, ask: CallSettings) -> Any:
     """The system prompt, with a cache mark if calls share it."""
-    if not (ask.cache_key and said.system):
-        return said.system
-    parts = [{"type": "text", "text": said.system}] if isinstance(said.system, str) else said.system
+    if not (ask.cache_key and history.system):
+        return history.system
+    parts = [{"type": "text", "text": history.system}] if isinstance(history.system, str) else history.system
     return [*parts[:-1], {"cache_control": _CACHED, **parts[-1]}]
 
 
@@ -165,7 +165,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
         return tool
     schema = {"type": "object", "properties": {}, **(function.get("parameters") or {})}
     if not {"anyOf", "oneOf", "allOf"}.isdisjoint(schema):
-        raise UnsupportedRequestError(
+        raise InexpressibleRequestError(
             "the Messages API takes no tool whose arguments are one of several objects"
         )
     strict = rewrite_for_dialect(schema, MINIMAL) if function.get("strict") else None
@@ -215,7 +215,7 @@ class AnthropicAnswerReader:
     def parse_event(self, document: dict[str, Any]) -> ParsedAnswer | None:
         """Parse one event of a stream. See `AnswerReader.parse_event`."""
         raise_if_provider_error(document.get("error"))
-        place = parse_token_count(document.get("index"))
+        place = parse_count(document.get("index"))
         match document.get("type"):
             case "message_start":
                 return self._whole(object_or_empty(document.get("message")))
@@ -242,10 +242,10 @@ class AnthropicAnswerReader:
         if len(blocks) > self._most_blocks:
             raise AnswerTooLargeError(f"{self._most_blocks:,} blocks")
         for place, block in enumerate(blocks):
-            if (said := self._block(block, place)) is not None:
-                found.append_event(said)
-                found.thoughts += said.thoughts
-                found.reasoning = [*found.reasoning, *said.reasoning]
+            if (piece := self._block(block, place)) is not None:
+                found.append_piece(piece)
+                found.thoughts += piece.thoughts
+                found.reasoning = [*found.reasoning, *piece.reasoning]
         return found
 
     def _block(self, block: Mapping[str, Any], place: int | None) -> ParsedAnswer | None:
@@ -293,9 +293,9 @@ class AnthropicAnswerReader:
             stop_sequence=self._stop_in(delta),
         )
 
-    def _stop_in(self, told: Mapping[str, Any]) -> str | None:
+    def _stop_in(self, payload: Mapping[str, Any]) -> str | None:
         """The stop sequence that ended the text; None if the request did not ask for it."""
-        sequence = told.get("stop_sequence")
+        sequence = payload.get("stop_sequence")
         if self._stops.matched_sequence is not None:
             return self._stops.matched_sequence
         return sequence if isinstance(sequence, str) and sequence in self._asked else None
@@ -306,10 +306,12 @@ class AnthropicAnswerReader:
         Anthropic counts tokens read from or written to a cache apart from the other prompt tokens.
         """
         usage = object_or_empty(value)
-        told = parse_token_counts(usage, _USED)
-        self._counts |= {name: count for name, count in told.items() if count or name not in self._counts}
+        reported_counts = parse_token_counts(usage, _USED)
+        self._counts |= {
+            name: count for name, count in reported_counts.items() if count or name not in self._counts
+        }
         self._thought |= parse_token_counts(usage.get("output_tokens_details"), _USED_OUTWARD)
-        if not told:
+        if not reported_counts:
             return None
         cached: dict[str, int] = {
             name: self._counts[name] for name in ("cache_read", "cache_creation") if name in self._counts
@@ -324,9 +326,9 @@ class AnthropicAnswerReader:
 def _thought(place: int | None, block: Mapping[str, Any]) -> ParsedAnswer:
     """A thought, or a piece of one, with the signature that its provider wants back."""
     kept = {
-        name: told
+        name: value
         for name in ("thinking", "signature", "data")
-        if (told := nonempty_string_or_none(block.get(name)))
+        if (value := nonempty_string_or_none(block.get(name)))
     }
     return ParsedAnswer(
         thoughts=kept.get("thinking", ""), reasoning=[{"type": block["type"], "index": place, **kept}]
@@ -340,4 +342,4 @@ def _metadata(message: Mapping[str, Any]) -> dict[str, Any]:
         "model_name": nonempty_string_or_none(message.get("model")),
         "service_tier": nonempty_string_or_none(object_or_empty(message.get("usage")).get("service_tier")),
     }
-    return {name: told for name, told in found.items() if told is not None}
+    return {name: value for name, value in found.items() if value is not None}

@@ -72,7 +72,7 @@ def to_anthropic_history(
         provider: The provider that gets the messages. Only thoughts that this provider can read are sent.
 
     Raises:
-        UnsupportedRequestError: The API has no form for a part of ``history``.
+        InexpressibleRequestError: The API has no form for a part of ``history``.
     """
     systems, turns = split_system_messages(history)
     writer = _Writer(list_tool_names(call_settings.tools), provider)
@@ -84,8 +84,8 @@ def to_anthropic_history(
 
 def _system_with_cache(history: Sequence[BaseMessage], count: int) -> list[dict[str, Any]]:
     """The first ``count`` system messages as blocks, if any of them is marked for the cache; else nothing."""
-    told = [list_content_blocks(message) for message in history if isinstance(message, SystemMessage)][:count]
-    parts = [part for item in told for part in item]
+    systems = [message for message in history if isinstance(message, SystemMessage)][:count]
+    parts = [part for message in systems for part in list_content_blocks(message)]
     is_marked = any("cache_control" in part for part in parts)
     return [_with_cache({"type": "text", "text": part["text"]}, part) for part in parts] if is_marked else []
 
@@ -115,11 +115,11 @@ class _Writer:
         match message:
             case AIMessage():
                 is_own = can_provider_read_thoughts(message, "anthropic", self._provider)
-                said = [
+                content = [
                     *_assistant_content(restore_original_thoughts(message), is_own=is_own),
                     *map(self._call, message.tool_calls),
                 ]
-                return {"role": "assistant", "content": _shorthand(said)}
+                return {"role": "assistant", "content": _shorthand(content)}
             case ToolMessage():
                 return {"role": "user", "content": [_result(message)]}
             case _:
@@ -138,11 +138,11 @@ class _Writer:
         }
 
 
-def _shorthand(said: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+def _shorthand(content: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     """A single plain text as a string, the API's shorthand; a placeholder if there is no content."""
-    if len(said) == 1 and said[0].keys() == {"type", "text"}:
-        return str(said[0]["text"])
-    return said or _NOTHING
+    if len(content) == 1 and content[0].keys() == {"type", "text"}:
+        return str(content[0]["text"])
+    return content or _NOTHING
 
 
 def _id(call_id: str) -> str:

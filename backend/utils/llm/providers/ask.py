@@ -116,7 +116,7 @@ class SerializedRequest(NamedTuple):
     headers: Mapping[str, str]
 
 
-class UnsupportedRequestError(Exception):
+class InexpressibleRequestError(Exception):
     """The API's format has no form for a part of the request, such as a video. Nothing was sent.
 
     The call falls back to the next endpoint, whose API may support that part.
@@ -131,8 +131,8 @@ class ProviderError(Exception):
         body: The error's body, with the key removed; None if only the text is known.
     """
 
-    def __init__(self, said: str, *, status: int | None = None, body: object = None) -> None:
-        super().__init__(said if status is None else f"HTTP {status}: {said}")
+    def __init__(self, message: str, *, status: int | None = None, body: object = None) -> None:
+        super().__init__(message if status is None else f"HTTP {status}: {message}")
         self.status = status
         self.body = body
 

@@ -48,7 +48,7 @@ class ChatApi(Protocol):
         """Serialize ``request`` into path, JSON body and headers; ``streams`` asks for a streamed answer.
 
         Raises:
-            UnsupportedRequestError: The API has no form for a part of ``request``.
+            InexpressibleRequestError: The API has no form for a part of ``request``.
         """
         ...
 

@@ -15,7 +15,7 @@ from ..caller import await_without_caller
 from ..transport import ERROR_STATUS, LONG_BODY, AnswerTooLargeError, Request
 from .answer import to_ai_message
 from .answer_stream import StreamParser, parse_streamed_message, record_oversized_answer
-from .ask import ProviderError, UnsupportedRequestError
+from .ask import InexpressibleRequestError, ProviderError
 from .events import BLANK, EVENTS
 from .loose_json import parse_json_objects
 
@@ -45,7 +45,7 @@ class ChatClient:
         """Send ``request`` and return the complete answer as a message. Blocks the thread.
 
         Raises:
-            UnsupportedRequestError: The API has no form for a part of ``request``.
+            InexpressibleRequestError: The API has no form for a part of ``request``.
             ProviderError: The provider reported an error.
             BadAnswer: The body is JSON, but not an answer.
             LLMError: The request was not sent, or the answer exceeds the size bounds for its server.
@@ -118,8 +118,8 @@ class ChatClient:
                 yield chunk
 
     def _stream_reader(self, request: ModelRequest, response: Response | AsyncResponse) -> StreamParser:
-        said = response.headers.get("content-type", "")
-        return StreamParser(self._api.make_answer_reader(request), request.ticket, said)
+        content_type = response.headers.get("content-type", "")
+        return StreamParser(self._api.make_answer_reader(request), request.ticket, content_type)
 
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
         try:
@@ -129,7 +129,7 @@ class ChatClient:
             content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             log.warning("A request could not be worded: %s", type(error).__name__)
-            raise UnsupportedRequestError("something in the request could not be worded") from error
+            raise InexpressibleRequestError("something in the request could not be worded") from error
         # Half a surrogate pair, which may stand in what the product says, is in no encoding.
         encoded = content.encode(errors="replace")
         return Request(request.endpoint.provider.base_url.rstrip("/") + path, headers, encoded)
@@ -169,5 +169,5 @@ async def _begun_in_a_thread(chunks: Iterator[ChatGenerationChunk]) -> Iterator[
 
 def _raise_for_status(response: Response | AsyncResponse) -> None:
     if response.status >= ERROR_STATUS:
-        said = response.content[: 4 * _LONGEST_SENTENCE].decode(errors="replace")[:_LONGEST_SENTENCE]
-        raise ProviderError(said, status=response.status)
+        text = response.content[: 4 * _LONGEST_SENTENCE].decode(errors="replace")[:_LONGEST_SENTENCE]
+        raise ProviderError(text, status=response.status)

@@ -24,7 +24,7 @@ from .loose_json import (
     nonempty_string_or_none,
     object_or_empty,
     objects_in_list,
-    parse_token_count,
+    parse_count,
     parse_token_counts,
     text_or_empty,
 )
@@ -233,9 +233,9 @@ class ChatCompletionsAnswerReader:
             raise_if_provider_error(error)
         usage = document.get("usage")
         if not choices or not isinstance(choices, list):
-            told = ParsedAnswer(usage=parse_chat_usage(usage))
-            self.is_over = self._has_reason and told.usage is not None
-            return told if told.usage is not None else None
+            answer = ParsedAnswer(usage=parse_chat_usage(usage))
+            self.is_over = self._has_reason and answer.usage is not None
+            return answer if answer.usage is not None else None
         found = self._of_choices(choices, "delta")
         if found.reason is not None:
             self._has_reason, usage = True, usage or _usage_elsewhere(document)
@@ -256,7 +256,7 @@ class ChatCompletionsAnswerReader:
             index = choice.get("index") or 0
             if len(choices) == 1 and not self._has_spoken:
                 self._index = index  # some servers count from one
-            if found is None and (index == self._index or not parse_token_count(index)):
+            if found is None and (index == self._index or not parse_count(index)):
                 found = self._of_choice(choice, kind)
             elif self._has_others:
                 others.append(_reason_of_other(choice, kind))
@@ -311,19 +311,19 @@ class ChatCompletionsAnswerReader:
             found.reasoning = objects_in_list(reasoning)
             found.thoughts = found.thoughts or "".join(map(_thought_of, found.reasoning))
         for name in extras if self._has_others else ():
-            if told := message.get(name):
-                found.extras[name] = told
+            if value := message.get(name):
+                found.extras[name] = value
 
     def _metadata(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The model and server that answered, by LangChain's names."""
         found: dict[str, Any] = {"model_provider": "openai"}
         for name, key in _NAMES.items():
-            told = document.get(name)
-            if told and isinstance(told, str):
-                found[key] = told
+            value = document.get(name)
+            if value and isinstance(value, str):
+                found[key] = value
         for name in _SOURCES if self._has_others else ():
-            if told := document.get(name):
-                found[name] = told
+            if value := document.get(name):
+                found[name] = value
         return found
 
 
@@ -369,7 +369,7 @@ def _reason_of_other(choice: Mapping[str, Any], kind: str) -> str | None:
 def _call(call: Mapping[str, Any]) -> ToolCallPiece:
     function = object_or_empty(call.get("function"))
     return ToolCallPiece(
-        place=parse_token_count(call.get("index")),
+        place=parse_count(call.get("index")),
         id=nonempty_string_or_none(call.get("id")),
         name=nonempty_string_or_none(function.get("name")),
         arguments=tool_arguments_to_json(function.get("arguments")),
@@ -398,18 +398,18 @@ def _by_other_names(
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Usage by gateways' other names. Only Anthropic's ``input_tokens`` exclude cached tokens."""
     cached = {**parse_token_counts(usage, _CACHED), **inward}
-    told = parse_token_counts(usage, _ANTHROPICS)
-    if "input" in told and "input" not in counts:
-        told["input"] += cached.get("cache_read", 0) + cached.get("cache_creation", 0)
-    return {**told, **counts}, cached
+    anthropic_counts = parse_token_counts(usage, _ANTHROPICS)
+    if "input" in anthropic_counts and "input" not in counts:
+        anthropic_counts["input"] += cached.get("cache_read", 0) + cached.get("cache_creation", 0)
+    return {**anthropic_counts, **counts}, cached
 
 
 def _figures(usage: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
     """The numbers in ``usage`` and in its nested objects, by the provider's names."""
     found: dict[str, Any] = {}
-    for name, told in usage.items():
-        if told is None or isinstance(told, int | float):
-            found[name] = told
-        elif told and depth and isinstance(told, dict):
-            found[name] = _figures(told, depth - 1)
+    for name, value in usage.items():
+        if value is None or isinstance(value, int | float):
+            found[name] = value
+        elif value and depth and isinstance(value, dict):
+            found[name] = _figures(value, depth - 1)
     return found

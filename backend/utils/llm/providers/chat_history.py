@@ -67,7 +67,7 @@ def to_chat_messages(request: ModelRequest, roles: dict[str, str]) -> list[dict[
         roles: The API's role for each LangChain message type, from `role_names_for_model`.
 
     Raises:
-        UnsupportedRequestError: The API has no form for a part of the conversation.
+        InexpressibleRequestError: The API has no form for a part of the conversation.
     """
     turns = move_media_to_user_messages(request.messages, (AIMessage, ToolMessage))
     writer = _Writer(request, roles)

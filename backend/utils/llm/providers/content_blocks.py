@@ -84,7 +84,7 @@ def can_google_fetch_url(address: str) -> bool:
         return False
     host = split.hostname or ""
     return split.scheme == "gs" or any(
-        host == literal or host.endswith(f".{literal}") for literal in _GOOGLE_HOSTS
+        host == google_host or host.endswith(f".{google_host}") for google_host in _GOOGLE_HOSTS
     )
 
 
@@ -187,7 +187,9 @@ def _inline_media(kind: str, text: str, known: dict[str, str]) -> list[Block] | 
     if not text or not _BASE64.fullmatch(text[:_CHECKED_CHARACTERS].rstrip("=")):
         return None
     named = {key: value for key, value in known.items() if key not in {"url", "file_id", "mime_type"}}
-    sniffed = next((told for begin, told in _MAGIC_NUMBERS.items() if text.startswith(begin)), None)
+    sniffed = next(
+        (media_type for begin, media_type in _MAGIC_NUMBERS.items() if text.startswith(begin)), None
+    )
     mime = _mime(mime) if mime and mime != "application/octet-stream" else sniffed
     if mime is not None and (mime.startswith("text/") or mime in _TEXTS):
         return _named_text(known.get("filename"), base64.b64decode(text).decode(errors="replace"))

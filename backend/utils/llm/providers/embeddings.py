@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from ..failures import BadAnswer, FailureCategory
 from .answer import ParsedAnswer, make_usage_metadata
-from .ask import SerializedRequest, UnsupportedRequestError, raise_if_provider_error
+from .ask import InexpressibleRequestError, SerializedRequest, raise_if_provider_error
 from .loose_json import object_or_empty, objects_in_list
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class _Vectors(ABC):
         """Parse an answer; see `AnswerReader.parse_answer`."""
 
     def parse_event(self, document: dict[str, Any]) -> ParsedAnswer:
-        """The same as `answer`, because embeddings are not streamed."""
+        """The same as `parse_answer`, because embeddings are not streamed."""
         return self.parse_answer(document)
 
 
@@ -96,17 +96,19 @@ class OpenAIEmbeddingsReader(_Vectors):
         if all(type(item.get("index")) is int for item in found):
             found = sorted(found, key=lambda item: int(item["index"]))
         counts = object_or_empty(document.get("usage"))
-        told = counts.get("prompt_tokens") or counts.get("total_tokens") or 0
+        prompt_tokens = counts.get("prompt_tokens") or counts.get("total_tokens") or 0
         return ParsedAnswer(
             media=_block([item.get("embedding") for item in found], self._request),
-            usage=make_usage_metadata({"input": told}, {}, {}) if type(told) is int else None,
+            usage=make_usage_metadata({"input": prompt_tokens}, {}, {})
+            if type(prompt_tokens) is int
+            else None,
             reason="stop",
             metadata={"model_name": model} if isinstance(model, str) else {},
         )
 
 
 class GeminiEmbeddingsReader(_Vectors):
-    """Parses the vectors in an answer of Gemini's embeddings API."""
+    """Parses the vectors in an answer of Gemini's embeddings API, which reports no token counts."""
 
     @override
     def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
@@ -118,7 +120,7 @@ class GeminiEmbeddingsReader(_Vectors):
 def _check(request: ModelRequest, *, streams: bool) -> Any:
     """The settings of the vectors, for an unstreamed request of a feature of embeddings."""
     if request.ask.embedding is None or streams:
-        raise UnsupportedRequestError("a feature of embeddings gives vectors only: use get_embeddings")
+        raise InexpressibleRequestError("a feature of embeddings gives vectors only: use get_embeddings")
     return request.ask.embedding
 
 

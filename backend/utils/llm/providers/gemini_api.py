@@ -206,10 +206,10 @@ class GeminiAnswerReader:
         found.usage = _usage(document.get("usageMetadata"))
         found.metadata = _metadata(document, first)
         blocked = nonempty_string_or_none(object_or_empty(document.get("promptFeedback")).get("blockReason"))
-        found.reason = "content_filter" if blocked is not None else self._told_reason(first)
+        found.reason = "content_filter" if blocked is not None else self._finish_reason(first)
         return found
 
-    def _told_reason(self, candidate: Mapping[str, Any]) -> str | None:
+    def _finish_reason(self, candidate: Mapping[str, Any]) -> str | None:
         reason = _reason(candidate)
         return "tool_calls" if reason == "stop" and self._called else reason
 
@@ -240,8 +240,8 @@ class GeminiAnswerReader:
     def _call(self, call: Mapping[str, Any]) -> ToolCallPiece:
         """A tool call. Each comes whole, so each is a call of its own, whatever its id."""
         self._called += 1
-        told = call.get("args")
-        arguments = told if isinstance(told, str) else json.dumps(_with_whole_numbers(object_or_empty(told)))
+        args = call.get("args")
+        arguments = args if isinstance(args, str) else json.dumps(_with_whole_numbers(object_or_empty(args)))
         return ToolCallPiece(
             self._called,
             nonempty_string_or_none(call.get("id")) or make_tool_call_id(),
@@ -275,12 +275,12 @@ def _block(part: Mapping[str, Any]) -> dict[str, Any] | None:
 def _metadata(document: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"model_provider": "google_genai"}
     for name, key in (("modelVersion", "model_name"), ("responseId", "id")):
-        told = document.get(name)
-        if told and isinstance(told, str):
-            found[key] = told
+        value = document.get(name)
+        if value and isinstance(value, str):
+            found[key] = value
     for name in _METADATA_KEYS:
-        if told := candidate.get(name):
-            found[_in_snake_case(name)] = _renamed(told)
+        if value := candidate.get(name):
+            found[_in_snake_case(name)] = _renamed(value)
     return found
 
 
@@ -304,17 +304,17 @@ def _reason(candidate: Mapping[str, Any]) -> str | None:
 
 def _usage(usage: object) -> UsageMetadata | None:
     """The usage so far. Gemini counts thoughts, and the results of its own tools, apart from the other tokens."""
-    told = parse_token_counts(usage, _USED)
-    if not any(told.values()):
+    reported_counts = parse_token_counts(usage, _USED)
+    if not any(reported_counts.values()):
         return None
     counts = {
-        "input": told.get("prompt", 0) + told.get("results", 0),
-        "output": told.get("said", 0) + told.get("thought", 0),
+        "input": reported_counts.get("prompt", 0) + reported_counts.get("results", 0),
+        "output": reported_counts.get("said", 0) + reported_counts.get("thought", 0),
     }
-    if "total" in told:
-        counts["total"] = told["total"]
-    thought = {"reasoning": told["thought"]} if told.get("thought") else {}
-    return make_usage_metadata(counts, {"cache_read": told.get("cached", 0)}, thought)
+    if "total" in reported_counts:
+        counts["total"] = reported_counts["total"]
+    thought = {"reasoning": reported_counts["thought"]} if reported_counts.get("thought") else {}
+    return make_usage_metadata(counts, {"cache_read": reported_counts.get("cached", 0)}, thought)
 
 
 def _logprobs(result: Mapping[str, Any]) -> list[dict[str, Any]]:

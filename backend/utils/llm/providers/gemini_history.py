@@ -64,13 +64,13 @@ def to_gemini_history(request: ModelRequest) -> GeminiHistory:
     """Convert the conversation of ``request`` into the contents and the system instruction of the Gemini API.
 
     Raises:
-        UnsupportedRequestError: The API has no form for a part of the conversation.
+        InexpressibleRequestError: The API has no form for a part of the conversation.
     """
     systems, turns = split_system_messages(request.messages)
     instruction = {"parts": [{"text": text} for text in systems]} if systems else None
     if request.is_plain:
-        said = add_missing_user_turns(turns)
-        plain = [{"role": _ROLES[message.type], "parts": [{"text": message.content}]} for message in said]
+        messages = add_missing_user_turns(turns)
+        plain = [{"role": _ROLES[message.type], "parts": [{"text": message.content}]} for message in messages]
         return GeminiHistory(plain, instruction)
     writer, contents = _Writer(request), list[dict[str, Any]]()
     for message in add_missing_user_turns(move_media_to_user_messages(turns, (ToolMessage,))):

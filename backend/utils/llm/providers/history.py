@@ -60,7 +60,8 @@ def normalize_history(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
     """Convert a conversation into the form that this module describes, and repair errors in it.
 
     Returns:
-        New messages, at least one. ``messages`` are not changed.
+        A new list of at least one message. The given messages are not changed; those that need no repair
+        are in the list themselves.
     """
     recast = [item for message in messages for item in _recast(message)]
     found = [message for message in _paired(recast) if _says_something(message)]
@@ -137,8 +138,8 @@ def _instruction(parts: list[Block], name: str | None) -> list[BaseMessage]:
     others = [part for part in parts if part["type"] != "text"]
     is_marked = any("cache_control" in part for part in texts)
     content: Any = texts if is_marked else "\n\n".join(part["text"] for part in texts)
-    said: list[BaseMessage] = [SystemMessage(content, name=name)] if texts else []
-    return [*said, *_user_turn(others, None)] if others else said
+    messages: list[BaseMessage] = [SystemMessage(content, name=name)] if texts else []
+    return [*messages, *_user_turn(others, None)] if others else messages
 
 
 def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
@@ -169,8 +170,8 @@ def _result(number: str, name: str | None, parts: list[Block], status: Any) -> T
 
 
 def _as_text(part: Block) -> Block:
-    said = {"type": "text", "text": block_to_text(part)}
-    return {**said, "cache_control": part["cache_control"]} if "cache_control" in part else said
+    block = {"type": "text", "text": block_to_text(part)}
+    return {**block, "cache_control": part["cache_control"]} if "cache_control" in part else block
 
 
 def _content(parts: list[Block]) -> Any:
@@ -188,16 +189,16 @@ def _content(parts: list[Block]) -> Any:
 def _model_turn(message: AIMessage) -> AIMessage:
     parts = to_standard_blocks(message.content)
     extras = message.additional_kwargs
-    said = [part for part in parts if part["type"] not in {"tool_call", "tool_result"}]
-    if not any(part["type"] == "reasoning" for part in said):
-        said = [*_thoughts_elsewhere(extras), *said]
-    if all(part["type"] == "reasoning" for part in said):
-        said += to_standard_blocks(_said_elsewhere(extras))
+    content = [part for part in parts if part["type"] not in {"tool_call", "tool_result"}]
+    if not any(part["type"] == "reasoning" for part in content):
+        content = [*_thoughts_elsewhere(extras), *content]
+    if all(part["type"] == "reasoning" for part in content):
+        content += to_standard_blocks(_text_elsewhere(extras))
     calls = [*map(_call, message.tool_calls), *map(_call, message.invalid_tool_calls)]
     if not calls:
         calls = [*map(_call, (part for part in parts if part["type"] == "tool_call")), *_old_calls(extras)]
     return AIMessage(
-        _content(said),
+        _content(content),
         tool_calls=calls,
         name=message.name,
         additional_kwargs={key: extras[key] for key in (SIGNATURES_KEY, REASONING_KEY) if key in extras},
@@ -213,7 +214,7 @@ def _thoughts_elsewhere(extras: dict[str, Any]) -> list[Block]:
     return to_standard_blocks([{**item, "type": "reasoning"}]) if isinstance(item, dict) else []
 
 
-def _said_elsewhere(extras: dict[str, Any]) -> str:
+def _text_elsewhere(extras: dict[str, Any]) -> str:
     """Text outside the content: a refusal, or the transcript of spoken audio."""
     audio = extras.get("audio")
     spoken = audio.get("transcript") if isinstance(audio, dict) else None
@@ -312,7 +313,7 @@ def _paired(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
         elif not isinstance(message, ToolMessage):
             order.append((message, []))
         elif not calls.answer(message):
-            order.append((_told_by_the_user(message), []))
+            order.append((_as_user_message(message), []))
     for message, own in order:
         yield _with_ids(message, own) if own else message
         for call in own:
@@ -339,9 +340,9 @@ def _answered(one: _Call) -> ToolMessage:
     return ToolMessage(result.content, tool_call_id=number, name=name, status=result.status)
 
 
-def _told_by_the_user(result: ToolMessage) -> HumanMessage:
+def _as_user_message(result: ToolMessage) -> HumanMessage:
     """A result without a call, as a user's message."""
     head = f"Result of the tool {result.name}:" if result.name else "Result of a tool:"
     content = result.content
-    said = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return HumanMessage([{"type": "text", "text": head}, *said] if content else f"{head} none")
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return HumanMessage([{"type": "text", "text": head}, *blocks] if content else f"{head} none")

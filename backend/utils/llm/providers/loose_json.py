@@ -107,7 +107,7 @@ def _text_of_part(part: object) -> str:
 
 
 def nonempty_string_or_none(value: object) -> str | None:
-    """Return ``value`` if it is a non-empty string (of any length), such as an id or a name; else None."""
+    """Return ``value`` if it is a non-empty string, else None. It may be of any length: shorten it for logs."""
     return value if isinstance(value, str) and value else None
 
 
@@ -124,15 +124,15 @@ def parse_token_counts(value: object, field_names: Mapping[str, str | tuple[str,
         for item in (theirs,) if isinstance(theirs, str) else theirs:
             count = value.get(item)
             if type(count) is not int or not 0 <= count <= MOST_TOKENS:
-                count = None if count is None else parse_token_count(count)
+                count = None if count is None else parse_count(count)
             if count is not None:
                 found[name] = count
                 break
     return found
 
 
-def parse_token_count(value: object) -> int | None:
-    """Parse a number of tokens, which may be a float or text; None if it is not a whole number."""
+def parse_count(value: object) -> int | None:
+    """Parse a count or an index, 0 to `MOST_TOKENS`, also from a float or text; None if it is no such number."""
     if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_NUMBER:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:

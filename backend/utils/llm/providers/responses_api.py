@@ -22,7 +22,7 @@ from .loose_json import (
     nonempty_string_or_none,
     object_or_empty,
     objects_in_list,
-    parse_token_count,
+    parse_count,
     parse_token_counts,
     text_or_empty,
 )
@@ -129,10 +129,10 @@ class ResponsesAnswerReader:
 
     def __init__(self, stop: Sequence[str] | None = None) -> None:
         self._stops = StopSequenceFilter(stop)
-        self._told: set[str] = set()
-        self._said_at: set[int | None] = set()
-        self._called_at: set[int | None] = set()
-        self._argued_at: set[int | None] = set()
+        self._streamed_parts: set[str] = set()
+        self._text_places: set[int | None] = set()
+        self._call_places: set[int | None] = set()
+        self._argument_places: set[int | None] = set()
         self.is_over = False
 
     def parse_answer(self, document: dict[str, Any]) -> ParsedAnswer:
@@ -154,7 +154,9 @@ class ResponsesAnswerReader:
             _call(item, place) for place, item in enumerate(items) if item.get("type") == "function_call"
         ]
         reasoning = [_without_nulls(item) for item in items if _is_reasoning(item)]
-        text = "" if "text" in self._told else self._stops.cut_at_stop_sequence(text_or_empty(parts))
+        text = (
+            "" if "text" in self._streamed_parts else self._stops.cut_at_stop_sequence(text_or_empty(parts))
+        )
         return ParsedAnswer(
             thoughts="\n\n".join(filter(None, map(_thoughts, reasoning))),
             reasoning=reasoning,
@@ -164,7 +166,7 @@ class ResponsesAnswerReader:
             logprobs=[token for part in parts for token in parse_logprobs(part.get("logprobs"))],
             usage=_usage(document.get("usage")),
             reason=self._stops.correct_finish_reason(
-                _reason(document, called=bool(calls) or "calls" in self._told)
+                _reason(document, called=bool(calls) or "calls" in self._streamed_parts)
             ),
             stop_sequence=self._stops.matched_sequence,
             metadata=_metadata(document),
@@ -182,16 +184,16 @@ class ResponsesAnswerReader:
         return self._piece(kind, document)
 
     def _piece(self, kind: str | None, document: dict[str, Any]) -> ParsedAnswer | None:
-        place, delta = parse_token_count(document.get("output_index")), text_or_empty(document.get("delta"))
+        place, delta = parse_count(document.get("output_index")), text_or_empty(document.get("delta"))
         match kind:
             case "response.output_text.delta":
-                self._told.add("text")
-                self._said_at.add(place)
+                self._streamed_parts.add("text")
+                self._text_places.add(place)
                 return ParsedAnswer(
                     text=self._stops.feed(delta), logprobs=parse_logprobs(document.get("logprobs"))
                 )
             case "response.refusal.delta":
-                self._told.add("refusal")
+                self._streamed_parts.add("refusal")
                 return ParsedAnswer(refusal=delta)
             case "response.function_call_arguments.delta" | "response.function_call_arguments.done":
                 return self._argued(place, delta or tool_arguments_to_json(document.get("arguments")), kind)
@@ -204,17 +206,17 @@ class ResponsesAnswerReader:
 
     def _argued(self, place: int | None, arguments: str, kind: str) -> ParsedAnswer | None:
         """The next piece of a call's arguments; all of them, if none came in pieces."""
-        if kind.endswith("done") and not _is_new(place, self._argued_at):
+        if kind.endswith("done") and not _is_new(place, self._argument_places):
             return None
-        self._argued_at.add(place)
+        self._argument_places.add(place)
         return ParsedAnswer(calls=[ToolCallPiece(place, None, None, arguments)])
 
     def _thinking(self, kind: object, document: dict[str, Any]) -> ParsedAnswer | None:
         match kind:
             case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
-                self._told.add("thoughts")
+                self._streamed_parts.add("thoughts")
                 return ParsedAnswer(thoughts=text_or_empty(document.get("delta")))
-            case "response.reasoning_summary_part.added" if "thoughts" in self._told:
+            case "response.reasoning_summary_part.added" if "thoughts" in self._streamed_parts:
                 return ParsedAnswer(thoughts="\n\n")
             case _:
                 return None
@@ -222,21 +224,21 @@ class ResponsesAnswerReader:
     def _begun(self, item: dict[str, Any], place: int | None) -> ParsedAnswer | None:
         if item.get("type") != "function_call":
             return None
-        self._told.add("calls")
-        self._called_at.add(place)
+        self._streamed_parts.add("calls")
+        self._call_places.add(place)
         if item.get("arguments"):
-            self._argued_at.add(place)
+            self._argument_places.add(place)
         return ParsedAnswer(calls=[_call(item, place)])
 
     def _done(self, item: dict[str, Any], place: int | None) -> ParsedAnswer | None:
         """The contents that a complete item adds: all of them, if none came in pieces."""
         match item.get("type"):
-            case "function_call" if _is_new(place, self._called_at):
+            case "function_call" if _is_new(place, self._call_places):
                 return self._begun(item, place)
             case "function_call":
                 return self._argued(place, tool_arguments_to_json(item.get("arguments")), "done")
-            case "message" if _is_new(place, self._said_at):
-                self._told.add("text")
+            case "message" if _is_new(place, self._text_places):
+                self._streamed_parts.add("text")
                 return ParsedAnswer(text=self._stops.feed(text_or_empty(item.get("content"))))
             case _:
                 return self._reasoned(item)
@@ -245,24 +247,25 @@ class ResponsesAnswerReader:
         if not _is_reasoning(item):
             return None
         whole = ParsedAnswer(
-            thoughts="" if "thoughts" in self._told else _thoughts(item), reasoning=[_without_nulls(item)]
+            thoughts="" if "thoughts" in self._streamed_parts else _thoughts(item),
+            reasoning=[_without_nulls(item)],
         )
-        self._told |= {"thoughts", "reasoning"}
+        self._streamed_parts |= {"thoughts", "reasoning"}
         return whole
 
     def _last(self, response: dict[str, Any]) -> ParsedAnswer:
         """The contents that the last event adds; it repeats the whole answer, so all of them if none came in pieces."""
         raise_if_provider_error(response.get("error"))
         whole = self._whole(response)
-        if "text" in self._told:
+        if "text" in self._streamed_parts:
             whole.text, whole.logprobs = self._stops.flush(), ()
-        if "calls" in self._told:
+        if "calls" in self._streamed_parts:
             whole.calls = ()
-        if "thoughts" in self._told:
+        if "thoughts" in self._streamed_parts:
             whole.thoughts = ""
-        if "reasoning" in self._told:
+        if "reasoning" in self._streamed_parts:
             whole.reasoning = ()
-        if "refusal" in self._told:
+        if "refusal" in self._streamed_parts:
             whole.refusal = ""
         return whole
 
@@ -303,7 +306,7 @@ def _metadata(response: Mapping[str, Any]) -> dict[str, Any]:
         "model_name": nonempty_string_or_none(response.get("model")),
         "service_tier": nonempty_string_or_none(response.get("service_tier")),
     }
-    return {"model_provider": "openai", **{name: told for name, told in found.items() if told is not None}}
+    return {"model_provider": "openai", **{name: value for name, value in found.items() if value is not None}}
 
 
 def _reason(response: Mapping[str, Any], *, called: bool) -> str | None:

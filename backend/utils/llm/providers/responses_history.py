@@ -63,7 +63,7 @@ def to_responses_input(request: ModelRequest) -> list[dict[str, Any]]:
     """Serialize the conversation of ``request`` as the ``input`` of the Responses API.
 
     Raises:
-        UnsupportedRequestError: The API has no form for a part of the conversation.
+        InexpressibleRequestError: The API has no form for a part of the conversation.
     """
     declared, provider = list_tool_names(request.ask.tools), request.endpoint.provider.name
     turns = move_media_to_user_messages(request.messages, (AIMessage,))
@@ -103,13 +103,13 @@ def _id(call_id: str) -> str:
 
 def _assistant_items(message: AIMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
     is_own = can_provider_read_thoughts(message, "openai", provider)
-    said = [
+    content_items = [
         item
         for part in restore_original_thoughts(message)
         if (item := _item(part, is_own=is_own)) is not None
     ]
     calls = [_call(call, declared) for call in message.tool_calls]
-    items = _with_texts_joined([*said, *calls])
+    items = _with_texts_joined([*content_items, *calls])
     while items and items[-1]["type"] == "reasoning":  # a thought has to lead to something
         items.pop()
     yield from items

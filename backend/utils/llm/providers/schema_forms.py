@@ -116,7 +116,7 @@ def add_schema_instructions(instructions: SchemaInstructions, request: ModelRequ
 
 def _with_answer_tool(ask: CallSettings, tool: Mapping[str, Any]) -> CallSettings:
     """``ask`` with a tool that takes the answer. If the product has tools, too, the model may choose."""
-    taken, function = {_name_of(tool) for tool in ask.tools}, tool["function"]
+    taken, function = {_name_of(other) for other in ask.tools}, tool["function"]
     name = function["name"]
     while name in taken:
         name = f"{name[:56]}_answer"

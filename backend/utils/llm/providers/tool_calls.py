@@ -201,8 +201,8 @@ def _may_repeat(before: str, arguments: str) -> bool:
 class ToolCallAssembler:
     """Assembles the tool calls of one stream from their pieces, and decides when arguments are passed on.
 
-    LangChain parses all arguments so far with every chunk, which takes quadratic time for invalid JSON. So
-    arguments beyond a limit are held back until the end of the stream.
+    LangChain parses the arguments in each chunk as incomplete JSON, in quadratic time if they are
+    invalid. So arguments beyond a limit are held back until the end of the stream.
     """
 
     def __init__(self, trust: ServerTrust) -> None:

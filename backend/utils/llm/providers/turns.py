@@ -1,6 +1,6 @@
 """Adapts a normalized conversation to the requirements of an API: the order of turns, media, ids and names.
 
-Each API's serializer uses what its API requires, on copies.
+Each API's serializer applies what its API requires. The given messages are not changed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from .ask import REASONING_KEY, UnsupportedRequestError
+from .ask import REASONING_KEY, InexpressibleRequestError
 from .content_blocks import MEDIA, Block, block_to_text, to_standard_blocks
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def make_valid_call_id(call_id: str, *, max_length: int, alphabet: str = r"[!-~]
 
 
 def make_mistral_call_id(call_id: str) -> str:
-    """Return ``call_id`` if it is nine letters or digits, as Mistral requires; else nine digits of its hash."""
+    """Return ``call_id`` if it is nine letters or digits, as Mistral requires; else nine hex digits of a hash."""
     return call_id if re.fullmatch(r"[A-Za-z0-9]{9}", call_id) else _digest(call_id, 9)
 
 
@@ -226,14 +226,14 @@ def make_data_url(part: Block, default_mime_type: str) -> str:
     return f"data:{part.get('mime_type') or default_mime_type};base64,{part['base64']}"
 
 
-def make_unsupported_block_error(part: Block, api: str) -> UnsupportedRequestError:
+def make_unsupported_block_error(part: Block, api: str) -> InexpressibleRequestError:
     """Make the error for a block that ``api`` does not support. It names the block's type, never the content."""
     kind, value = part["type"], part.get("value")
     if isinstance(value, dict):
         kind = str(value.get("type") or "unknown")[:40]
     how = next((f" by its {key}" for key in ("url", "file_id") if key in part), "")
     mime = f" ({part['mime_type'][:40]})" if "mime_type" in part else ""
-    return UnsupportedRequestError(f"{api} has no words for {kind}{mime}{how}")
+    return InexpressibleRequestError(f"{api} has no words for {kind}{mime}{how}")
 
 
 def serialize_block(
@@ -247,7 +247,7 @@ def serialize_block(
         api: The API's name, for the error.
 
     Raises:
-        UnsupportedRequestError: There is no function for the type, or it returned None.
+        InexpressibleRequestError: There is no function for the type, or it returned None.
     """
     writer = serializers_by_type.get(part["type"])
     serialized = writer(part) if writer is not None else None

@@ -54,7 +54,7 @@ def list_own_endpoint_candidates(
 def list_shadow_candidates(
     share: TrafficShare, inputs: SharedRoutingInputs, options: Options
 ) -> Iterable[CandidateVerdict]:
-    """Yield the candidates for a copy of a call: the endpoint of ``share`` with each of the operator's keys."""
+    """Yield the candidates for a copy of a call: ``share``'s endpoint with the operator's keys, never a user's."""
     layer = f"{inputs.feature.layer}, features.{inputs.feature.name}.shadow"
     return _fitted(_beside(share, "house", inputs.snapshot.profile, layer), inputs, options, LASTING_RULES)
 

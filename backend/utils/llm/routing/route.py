@@ -140,12 +140,12 @@ class Candidate:
 
     @cached_property
     def endpoint_circuit(self) -> Circuit:
-        """The key of the circuit breaker of this endpoint with this credential in `HealthTracker`."""
+        """The key in `HealthTracker` of the breaker and the cooldown of this endpoint with this credential."""
         return Circuit(str(self.endpoint), self.key, self.owner, self.account_name)
 
     @cached_property
     def credential_circuit(self) -> Circuit:
-        """The key of the circuit breaker of this credential, at all endpoints of the provider, in `HealthTracker`."""
+        """The key in `HealthTracker` of this credential's cooldown, at all endpoints of the provider."""
         return Circuit(self.endpoint.provider.name, self.key, self.owner, self.account_name)
 
     @cached_property
@@ -226,8 +226,9 @@ class CandidateRejection:
 
     Attributes:
         rest: The reason, if the endpoint is only temporarily unavailable.
-        over: The budget, if too little of it is left for the request.
-        disabled: The override by which a person disabled the endpoint, if any.
+        over: The budget, if too little of it is left for the request, or if it cannot be read.
+        disabled: The override by which a person disabled the endpoint, if any. The person's own reason is
+            not in ``reason``, which anybody may see.
     """
 
     candidate: Candidate

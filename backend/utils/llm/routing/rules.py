@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class SharedRoutingInputs(NamedTuple):
-    """The inputs of rules whose verdicts are cached for many calls: abilities, and whose keys may pay."""
+    """The inputs of rules whose verdicts are cached for all callers: no field may depend on a caller."""
 
     snapshot: TableSnapshot
     feature: Feature

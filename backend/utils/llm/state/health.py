@@ -251,7 +251,7 @@ class CircuitHealth:
     failed_with: FailureCategory = FailureCategory.SERVER
     openings: int = 0
     since: float = 0.0
-    """When `is_on_trial` became true; 0 if never."""
+    """When `needs_probe` became true; 0 if never."""
 
     @property
     def needs_probe(self) -> bool:
@@ -372,7 +372,7 @@ class HealthTracker(ForkSafe):
             circuit: The circuit of the request.
             key_circuit: The circuit of the request's key.
             was_probe: Whether the request was the probe, if a probe is in flight.
-            ends_cooldown: Whether the answer may end a cooldown; False if it is a rate-limit error.
+            ends_cooldown: Whether the answer may end a cooldown; False for an error that calls for one.
         """
         if circuit not in self._conditions and key_circuit not in self._conditions:
             return

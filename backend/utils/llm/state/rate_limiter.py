@@ -185,7 +185,7 @@ class RateLimiter:
     """
 
     is_shared = False
-    """Whether other processes share the limits: then `reserve` must still be called for a request that fits here."""
+    """Whether other processes share the limits: then `reserve_shared_limits` must still be called for a request that fits here."""
 
     def __init__(self, clock: Callable[[], float], epoch: Callable[[], float]) -> None:
         self._clock = clock

@@ -50,7 +50,7 @@ class RecentLatencies:
         self._recent.append(seconds)
         insort(self._in_order, seconds)
 
-    def record_cancelled_request(self, seconds: float) -> None:
+    def record_unfinished_request(self, seconds: float) -> None:
         """Record a request that was cancelled after ``seconds``. Ignored if `p95` is unknown or greater."""
         begins = self.p95
         if begins is not None and seconds >= begins:

@@ -33,7 +33,7 @@ class TrafficState(ForkSafe):
 
     Hold ``lock`` while using any part of it, so that choosing an endpoint and reserving it are one step. A
     forked child begins with an empty state, because the parent's reservations would never be released in the
-    child.
+    child, and a change may have been copied half done.
 
     Args:
         clock: The monotonic clock, in seconds.

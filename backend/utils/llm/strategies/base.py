@@ -31,7 +31,7 @@ class SelectableEndpoint(Protocol):
 
     @property
     def account_weight(self) -> int:
-        """The weight of the operator's account (key) among the endpoint's accounts; 1 if there is only one."""
+        """The weight of the operator's account (key) among the endpoint's accounts; 1 without accounts."""
         ...
 
     @property

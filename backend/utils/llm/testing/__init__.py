@@ -70,7 +70,7 @@ __all__ = [
     "replay",
 ]
 
-_ROOMS = {
+_MODULES = {
     "Headers": "recording",
     "LoopbackProvider": "loopback",
     "NotRecordedError": "exchanges",
@@ -87,7 +87,7 @@ _ROOMS = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_ROOMS.get(name, 'replies')}", __name__), name)
+    return getattr(import_module(f".{_MODULES.get(name, 'replies')}", __name__), name)
 
 
 def __dir__() -> list[str]:

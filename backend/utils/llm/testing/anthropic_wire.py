@@ -50,13 +50,13 @@ class FakeAnthropicApi:
         forced = {"any": tuple(tool.name for tool in tools), "tool": (choice.get("name", ""),)}
         output = body.get("output_config") or {}
         turns = tuple(_turns(body))
-        told = next((turn.text for turn in turns if turn.role == "system"), "")
+        system_text = next((turn.text for turn in turns if turn.role == "system"), "")
         return ParsedRequest(
             turns=turns,
             tools=tools,
             forced=forced.get(choice["type"], ()),
-            schema=(output.get("format") or {}).get("schema") or _schema_in(told),
-            json_object="JSON object" in told,
+            schema=(output.get("format") or {}).get("schema") or _schema_in(system_text),
+            json_object="JSON object" in system_text,
             stop=tuple(body.get("stop_sequences") or ()),
             max_tokens=body.get("max_tokens"),
             reasoning=(body.get("thinking") or {}).get("type") in {"adaptive", "enabled"},
@@ -146,9 +146,9 @@ def _tools(declared: Sequence[Mapping[str, Any]]) -> Iterator[DeclaredTool]:
             yield DeclaredTool(row["name"], row.get("description") or "", row["input_schema"])
 
 
-def _schema_in(told: str) -> Mapping[str, Any] | None:
+def _schema_in(system_text: str) -> Mapping[str, Any] | None:
     """The JSON schema in the system prompt: the API has no other way to ask for JSON without enforcing it."""
-    _, _, schema = told.partition("JSON Schema:\n")
+    _, _, schema = system_text.partition("JSON Schema:\n")
     if not schema:
         return None
     found: Mapping[str, Any] = json.JSONDecoder().raw_decode(schema)[0]
@@ -205,8 +205,8 @@ def _taken_apart(
             pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *arguments)]
             return {"input": {}}, pieces
         case _:
-            said = utterance.pieces or utterance.refusal or ()
-            return {"text": ""}, [{"type": "text_delta", "text": piece} for piece in said]
+            texts = utterance.pieces or utterance.refusal or ()
+            return {"text": ""}, [{"type": "text_delta", "text": piece} for piece in texts]
 
 
 def _finish(utterance: PlannedAnswer) -> str | None:

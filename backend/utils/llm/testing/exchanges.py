@@ -183,11 +183,11 @@ class Replay:
     @property
     def unused_exchanges(self) -> tuple[RecordedExchange, ...]:
         """The recorded requests that have not been made in this replay, with their responses."""
-        seen: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         left = []
         for exchange in self.recording.exchanges:
-            seen[exchange.asked.canonical_text] += 1
-            if seen[exchange.asked.canonical_text] > self._asked[exchange.asked.canonical_text]:
+            counts[exchange.asked.canonical_text] += 1
+            if counts[exchange.asked.canonical_text] > self._asked[exchange.asked.canonical_text]:
                 left.append(exchange)
         return tuple(left)
 

@@ -177,12 +177,12 @@ class LoopbackProvider:
             if self.replay is None or self._scripts.get(request.model) or self._scripts.get(None):
                 return None
             try:
-                said = self.replay.next_response(
+                response = self.replay.next_response(
                     ReplayKey(request.path, request.body).redact_key(request.key)
                 )
             except NotRecordedError as error:
                 return Status(400, error_code="not_recorded", message=str(error))
-        return Raw(said.status, said.body, said.content_type, said.headers)
+        return Raw(response.status, response.body, response.content_type, response.headers)
 
     def next_reply(self, exchange: ReplyContext) -> Reply:
         """Choose the reply to an accepted request, and remove it from the script. Called by the server."""

@@ -7,17 +7,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from ..clients import Patchbay
 from ..model_config import Table
+from ..patchbay import Patchbay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ..clients import Observer
     from ..clock import Time
     from ..ledger.sinks import LedgerSink
     from ..ledger.texts import TextSink
     from ..model_config import Provider
+    from ..patchbay import Observer
     from ..routing.selector import Selector
     from ..state.budget_store import BudgetStore
     from ..transport import AddressSource

@@ -75,9 +75,9 @@ class Recorder(LoopbackProvider):
         path = f"/{rest}"
         status, content_type, headers, body = _asked(upstream, path, request)
         question = ReplayKey(path, request.body).redact_key(request.key)
-        said = RecordedResponse(status, content_type, headers, redact_keys(body, request.key))
+        response = RecordedResponse(status, content_type, headers, redact_keys(body, request.key))
         with self._changed:
-            self._exchanges[number] = RecordedExchange(question, said)
+            self._exchanges[number] = RecordedExchange(question, response)
         return Raw(status, body, content_type, headers)
 
 

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..clients import Patchbay, use
+from ..clients import use
 from ..model_config import Table
+from ..patchbay import Patchbay
 from .exchanges import Recording, Replay
 from .loopback import LoopbackProvider
 from .patchbays import fake_operator_key, find_loopback_path, loopback_patchbay, make_replacement_addresses

@@ -91,9 +91,9 @@ class Refusal:
     """Reply that the model, or a content filter, declines to answer.
 
     Attributes:
-        text: The model's refusal; only sent by OpenAI's API, because Gemini's has no text for it.
-        by: ``"model"`` for OpenAI's ``message.refusal`` or Gemini's ``finishReason: SAFETY``; ``"filter"`` for
-            OpenAI's ``finish_reason: content_filter`` without content or Gemini's
+        text: The model's refusal. Gemini's API sends none, because it has no text for it.
+        by: ``"model"`` for OpenAI's ``message.refusal`` or Gemini's ``finishReason: SAFETY``; ``"filter"``
+            for OpenAI's ``finish_reason: content_filter`` without content or Gemini's
             ``promptFeedback.blockReason``.
         chunks: The number of pieces of the text in a stream.
     """

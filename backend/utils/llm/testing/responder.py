@@ -36,8 +36,8 @@ _COMMON = frozenset(
 def make_default_reply(prompt: ParsedRequest) -> Text | ToolCalls:
     """Make the reply to a request for which no reply was set. Equal requests get equal replies.
 
-    It is a tool call if a tool is forced or fits the question, else JSON if the request has a schema, else a
-    short text that repeats the question.
+    It is a tool call if a tool is forced or fits the question, else JSON if the request asks for JSON, else
+    a short text that repeats the question.
     """
     tool = _tool_to_call(prompt)
     if tool is not None:
@@ -109,8 +109,8 @@ def _small_talk(prompt: ParsedRequest) -> str:
     question = " ".join(_question(prompt).split())
     echo = f"I heard “{question[:_EXCERPT]}”." if question else "I heard nothing."
     kinds = Counter(kind for turn in prompt.turns for kind in turn.attachments)
-    seen = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    return f"Hello from the loopback model. {echo}" + (f" I was given {seen}." if seen else "")
+    contents = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"Hello from the loopback model. {echo}" + (f" I was given {contents}." if contents else "")
 
 
 def _stopped(text: str, stop: tuple[str, ...]) -> str:

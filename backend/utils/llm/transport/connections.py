@@ -306,7 +306,10 @@ class ConnectionPools(ForkSafe):
         del pool  # outside the lock
 
     def close(self) -> None:
-        """Drop the pools of synchronous calls. Each connection is closed as soon as no request uses it."""
+        """Drop the pools of synchronous calls. Each connection is closed as soon as no request uses it.
+
+        Closing them here would leak connections that are still being made, and break requests in flight.
+        """
         with self._lock:
             pools, self._threads = self._threads, {}
         del pools  # outside the lock

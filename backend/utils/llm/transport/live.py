@@ -68,7 +68,7 @@ class ProviderAddressFinder:
         try:
             source = self._sources[ticket.provider.name]
         except KeyError:
-            raise ticket.refuse_request(
+            raise ticket.record_refusal(
                 ProviderDownError(
                     f"The embedded provider {ticket.provider.name!r} is not running in this process. "
                     "Set a cloud provider's key, or pass a running one: Patchbay(live={…})."
@@ -78,7 +78,7 @@ class ProviderAddressFinder:
             left = max(0.0, ticket.due - ticket.clock())
             return source.current_address() or source.address(min(START_SECONDS, left))
         except Exception as error:
-            raise ticket.refuse_request(ProviderDownError(str(error))) from error
+            raise ticket.record_refusal(ProviderDownError(str(error))) from error
 
     async def afind_address(self, ticket: Ticket) -> ProviderAddress:
         """Asynchronous version of `find_address`."""

@@ -75,7 +75,7 @@ class SigningTransport:
         """Send ``request`` with the key of the given ticket, and block until the response's headers arrive.
 
         Raises:
-            LLMError: The request was not sent: the ticket is not open, or does not permit this host.
+            LLMError: The request was not sent, such as without an open ticket; or an error's body is too large.
             httpx2.TransportError: No answer arrived.
         """
         ticket = self._admit(ticket_number, request.url)
@@ -112,7 +112,7 @@ class SigningTransport:
         if ticket is None:
             raise CredentialNotAllowedError("A request without a running attempt was not sent.")
         if _origin(url) != _origin(ticket.provider.base_url):
-            raise ticket.refuse_request(
+            raise ticket.record_refusal(
                 CredentialNotAllowedError(
                     f"A request bound for another host than {ticket.provider.name}'s was not sent."
                 )
@@ -123,9 +123,12 @@ class SigningTransport:
 
 
 def _check_own_endpoint(ticket: Ticket, policy: NetworkPolicy) -> None:
-    """Refuse a request to a user's own endpoint without the user's key, or to a forbidden IP address."""
+    """Refuse a request to a user's own endpoint without the user's key, or to a forbidden IP address.
+
+    The resolver checks names, but a host that is an IP address is never resolved.
+    """
     if ticket.credential.owner != "user" or ticket.credential.secret is None:
-        raise ticket.refuse_request(
+        raise ticket.record_refusal(
             CredentialNotAllowedError(
                 "A request to a user's own endpoint without a key of theirs was not sent."
             )
@@ -135,7 +138,7 @@ def _check_own_endpoint(ticket: Ticket, policy: NetworkPolicy) -> None:
 
 
 def _forbidden(ticket: Ticket) -> LLMError:
-    return ticket.refuse_request(
+    return ticket.record_refusal(
         OwnEndpointError("Your own endpoint was not asked: it is where you may not have one.")
     )
 
@@ -173,4 +176,4 @@ def _key(ticket: Ticket) -> str | None:
     try:
         return None if secret is None else secret.get_secret_value()
     except WithheldCredentialError as error:
-        raise ticket.refuse_request(error) from None
+        raise ticket.record_refusal(error) from None

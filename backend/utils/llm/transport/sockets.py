@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from typing_extensions import override
 
-from ..forks import ForkSafe, disconnect_inherited_sockets
+from ..forks import ForkSafe, disconnect_inherited_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class OpenSockets(ForkSafe):
     """The open sockets of one connection pool, held by weak references.
 
-    A forked child closes its copies, so that it cannot use the parent's connections.
+    A forked child disconnects its copies, so that it cannot use the parent's connections.
     """
 
     def __init__(self) -> None:
@@ -40,5 +40,5 @@ class OpenSockets(ForkSafe):
 
     @override
     def _begin(self) -> None:
-        disconnect_inherited_sockets(opened.fileno() for opened in self._open)
+        disconnect_inherited_descriptors(opened.fileno() for opened in self._open)
         self._open = WeakSet()

@@ -55,7 +55,7 @@ class Ticket:
         connect_seconds: The timeout of each step of connecting: DNS lookup, TCP and TLS.
         clock: The monotonic clock, in seconds.
         due: The deadline of the current wait, by ``clock``.
-        observed: What the transport observed: times, status, headers, and and any rejection.
+        observed: What the transport observed: times, status, headers, and any refusal.
         redaction: Removes the key from the provider's texts; removes all text once the ticket is closed.
     """
 
@@ -100,7 +100,7 @@ class Ticket:
         self._ends_at = max(self._ends_at, self.due)
         return True
 
-    def refuse_request(self, error: LLMError) -> LLMError:
+    def record_refusal(self, error: LLMError) -> LLMError:
         """Record ``error`` as the reason why the transport rejects the request or its answer, and return ``error``."""
         self.observed.refusal = error
         return error
@@ -111,7 +111,7 @@ class Ticket:
         ``why`` completes a sentence that begins with the provider's name, such as "sent more than 100 bytes".
         """
         who = "Your own endpoint" if self.provider.network_policy is not None else self.provider.name
-        return self.refuse_request(self.trust.error(f"{who} {why}."))
+        return self.record_refusal(self.trust.error(f"{who} {why}."))
 
 
 class TicketRegistry(ForkSafe):

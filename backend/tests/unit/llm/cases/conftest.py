@@ -12,7 +12,7 @@ from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import Reply

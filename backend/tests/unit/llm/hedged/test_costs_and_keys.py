@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.receipt import Attempt
 
     from ..drivers import Driver

@@ -22,7 +22,7 @@ from .conftest import AT_ONCE, ENDLESS, NEVER, Gated, is_closed, second_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.receipt import Attempt
 
     from ..drivers import Driver

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
     from ..conftest import Make
 

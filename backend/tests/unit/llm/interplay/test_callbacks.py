@@ -29,7 +29,7 @@ from .test_errors_travel import everything_in
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import LoopbackProvider

@@ -19,7 +19,7 @@ from backend.utils.llm.testing import Status, Text
 from ..drivers import ainvoke, astream, invoke, stream
 
 if TYPE_CHECKING:
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
     from ..drivers import Driver

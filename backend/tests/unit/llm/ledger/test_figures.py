@@ -19,7 +19,7 @@ from ..samples import Person, receipt
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.patchbay import Patchbay
 
     from ..drivers import Driver
 

@@ -53,20 +53,20 @@ class TestTail:
     def test_who_waited_no_longer_counts_if_that_was_long(self) -> None:
         tail = tail_of(*[1.0] * REMEMBERED)
         for _ in range(10):
-            tail.record_cancelled_request(4.0)
+            tail.record_unfinished_request(4.0)
 
         assert tail.p95 == 4.0
 
     def test_a_call_that_was_cancelled_early_is_not_counted(self) -> None:
         tail = tail_of(*[1.0] * ENOUGH)
         for _ in range(REMEMBERED):
-            tail.record_cancelled_request(0.01)
+            tail.record_unfinished_request(0.01)
 
         assert (tail.p95, len(tail)) == (1.0, ENOUGH)
 
     def test_without_samples_there_is_no_tail_latency(self) -> None:
         tail = RecentLatencies()
-        tail.record_cancelled_request(100.0)
+        tail.record_unfinished_request(100.0)
 
         assert len(tail) == 0
 
@@ -77,7 +77,7 @@ class TestTail:
             took, begins = chance.lognormvariate(0.0, 0.5), cut.p95
             whole.record_answer(took)
             if begins is not None and took > begins:
-                cut.record_cancelled_request(begins)
+                cut.record_unfinished_request(begins)
             else:
                 cut.record_answer(took)
 

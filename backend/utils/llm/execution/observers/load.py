@@ -71,7 +71,7 @@ class TailLatencyObserver(TrafficObserver):
         feature, kind = step.route.feature.name, latency_kind(step.route.needs)
         with self._traffic.lock:
             tail = self._traffic.tail_latency.recent_latencies(feature, str(step.candidate.endpoint), kind)
-            (tail.record_answer if is_known else tail.record_cancelled_request)(_seconds(step, attempt))
+            (tail.record_answer if is_known else tail.record_unfinished_request)(_seconds(step, attempt))
 
 
 def _seconds(step: Try, attempt: Attempt) -> float:

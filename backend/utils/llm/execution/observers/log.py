@@ -60,7 +60,7 @@ class HealthLogger:
         circuit, keys = change.circuit, 1
         if circuit.owner == "user":
             kind = event, public_endpoint_name(circuit.endpoint), change.category.value
-            keys = self._crowds.setdefault(kind, _Crowd()).told(self._clock())
+            keys = self._crowds.setdefault(kind, _Crowd()).count_change(self._clock())
         if keys:
             is_bad = change.kind in {"opened", "rests"}
             facts = (POLICY[change.category].sentence, change.seconds) if is_bad else ()
@@ -75,7 +75,7 @@ class _Crowd:
         self._at = -CALM_SECONDS
         self._untold = 0
 
-    def told(self, now: float) -> int:
+    def count_change(self, now: float) -> int:
         """Count one more change. Returns the number to log now; 0 if it is too soon."""
         self._untold += 1
         if now - self._at < CALM_SECONDS:
@@ -124,7 +124,7 @@ class _Spell:
         self.last = last
 
 
-class DegradedServiceLogger(AttemptObserver):
+class DegradedServiceObserver(AttemptObserver):
     """Logs when a feature begins to be served by an endpoint other than its first choice, and when that ends.
 
     It ends when only the first choice has answered for `CALM_SECONDS`. All users' keys count as one key.

@@ -12,7 +12,7 @@ from ...interruptions import is_external_interruption
 from ...strategies import CostLadderStrategy, TierStrategy
 from .base import AttemptObserver, may_blame_endpoint
 from .load import LatencyObserver, LoadObserver, TailLatencyObserver
-from .log import DegradedServiceLogger
+from .log import DegradedServiceObserver
 from .quality import ExperimentObserver, QualityObserver
 from .rate_limits import CallerTokenObserver, RateLimitObserver
 
@@ -135,19 +135,19 @@ class ObserverList:
 
     def notify_started(self, step: Try) -> None:
         """Call `AttemptObserver.on_started` of each observer that overrides it."""
-        for start in self.see_starts:
+        for observer in self.see_starts:
             try:
-                start.on_started(step)
+                observer.on_started(step)
             except Exception as error:  # noqa: BLE001 - an observer changes no outcome
-                _log(start, error)
+                _log(observer, error)
 
     def notify_answer_received(self, step: Try) -> None:
         """Call `AttemptObserver.on_answer_received` of each observer that overrides it."""
-        for receipt in self.see_receipts:
+        for observer in self.see_receipts:
             try:
-                receipt.on_answer_received(step)
+                observer.on_answer_received(step)
             except Exception as error:  # noqa: BLE001 - an observer changes no outcome
-                _log(receipt, error)
+                _log(observer, error)
 
     def notify_ended(self, step: Try, attempt: Attempt, failure: ClassifiedFailure | None) -> None:
         """Call `AttemptObserver.on_ended` of each observer.
@@ -202,7 +202,7 @@ class ObserverRegistry:
             *(() if ledger is None else (("every call", ledger),)),
             ("every call", SubstitutedModelObserver()),
             ("every call", HealthObserver(health)),
-            ("degradable", DegradedServiceLogger(traffic)),
+            ("degradable", DegradedServiceObserver(traffic)),
             ("balanced", LoadObserver(traffic)),
             ("balanced", LatencyObserver(traffic)),
             ("limited", RateLimitObserver(traffic)),

@@ -82,7 +82,8 @@ class BudgetReservations(AttemptObserver):
         """Reserve the most that ``step`` could use, in all of its budgets or in none.
 
         Returns:
-            A rejection if a budget has not enough left; otherwise remarks about budgets for the receipt.
+            A rejection if a budget has not enough left, or cannot be read and is closed then; otherwise
+            remarks about budgets for the receipt.
         """
         found = self._claims(step)
         return self._reserved(step, found) if found else ()

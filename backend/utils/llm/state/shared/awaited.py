@@ -58,11 +58,11 @@ class SingleWaiterFuture(Generic[T]):
             if not woken.done():
                 woken.set_result(None)
 
-        def told() -> None:
+        def wake_from_thread() -> None:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(wake)
 
-        self._wake = told
+        self._wake = wake_from_thread
         if not self.is_set:  # as above
             timer = loop.call_later(seconds, wake)
             try:

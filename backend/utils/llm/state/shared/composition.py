@@ -25,10 +25,10 @@ def connect_shared_health_tracker(url: SecretStr, secret: bytes, time: Time) -> 
         time: Clocks, sleep and random numbers.
     """
 
-    def heard(event: SharedEvent, age: float) -> None:
+    def apply_event(event: SharedEvent, age: float) -> None:
         health.apply_remote_event(event, age)
 
-    store = ValkeyStore(url, heard)
+    store = ValkeyStore(url, apply_event)
     health = make_shared_health_tracker(store, HashedNames(secret), time)
     store.start()  # it is there before the first call asks
     return health

@@ -64,7 +64,7 @@ class SharedHealthTracker(HealthTracker):
         before = self._conditions.get(circuit, WELL)
         changes = super()._keep(circuit, condition, now)
         if _for_others(before) != _for_others(after := self._conditions.get(circuit, WELL)):
-            self._store.publish(SharedEvent(RESTS, _told(circuit, after, now)))
+            self._store.publish(SharedEvent(RESTS, _event_values(circuit, after, now)))
         return changes
 
     def _adopt(self, values: tuple[Any, ...], age: float) -> None:
@@ -73,7 +73,7 @@ class SharedHealthTracker(HealthTracker):
         circuit, now = Circuit(endpoint, key, owner, account), self._clock()
         with self._lock:
             mine = self._conditions.get(circuit, WELL)
-            super()._keep(circuit, _as_told(mine, rest, now - age, now), now)
+            super()._keep(circuit, _with_event_values(mine, rest, now - age, now), now)
 
     # Retry budgets -----------------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ def _for_others(condition: CircuitHealth) -> tuple[Any, ...] | None:
     return breaker.opens_until, breaker.openings, *cooldown, condition.probes_until
 
 
-def _told(circuit: Circuit, condition: CircuitHealth, now: float) -> tuple[Any, ...]:
+def _event_values(circuit: Circuit, condition: CircuitHealth, now: float) -> tuple[Any, ...]:
     """The event's values: names of the table, a keyed hash, and times as seconds from now."""
     breaker = condition.breaker
     opens_in = None if breaker.opens_until is None else round(breaker.opens_until - now, 3)
@@ -157,7 +157,7 @@ def _told(circuit: Circuit, condition: CircuitHealth, now: float) -> tuple[Any, 
     )
 
 
-def _as_told(mine: CircuitHealth, told: Sequence[Any], then: float, now: float) -> CircuitHealth:
+def _with_event_values(mine: CircuitHealth, values: Sequence[Any], then: float, now: float) -> CircuitHealth:
     """The condition with what another process published at ``then``; what this process counts itself stays."""
     (
         opens_in,
@@ -170,7 +170,7 @@ def _as_told(mine: CircuitHealth, told: Sequence[Any], then: float, now: float) 
         probes,
         failed_with,
         openings,
-    ) = told
+    ) = values
     breaker = mine.breaker
     if opens_in is not None:
         breaker = CircuitBreaker(breaker.recent, in_a_row, breaker_openings, then + opens_in)

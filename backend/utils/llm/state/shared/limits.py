@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 USED = "used"
 """The kind of event that tells how many tokens of a quota a process has used."""
-MOST_ROOMS = 20_000
+MOST_CACHED_LIMITS = 20_000
 IN_USE_SECONDS = 60.0
 MOST_IN_USE = 32
 """The number of recently used limits for which a process gets an allowance."""
@@ -200,7 +200,7 @@ class SharedRateLimiter(RateLimiter):
     def _cached_limit(self, claim: LimitClaim) -> CachedSharedLimit:
         cached = self._cached.get(claim.limit.key)
         if cached is None:
-            if len(self._cached) > MOST_ROOMS:
+            if len(self._cached) > MOST_CACHED_LIMITS:
                 self._cached, self._claimed = {}, {}
                 self._refusals.forget_all_refusals()
             cached = self._cached[claim.limit.key] = CachedSharedLimit()
@@ -232,17 +232,17 @@ class SharedRateLimiter(RateLimiter):
             for meter in request.meters:
                 self._askers.record_request_sent(meter.scope)
         limits = [claim.limit for claim in request.claims]
-        self._store.reserve(request.name, limits, partial(self._told, request, answer))
+        self._store.reserve(request.name, limits, partial(self._take_answer, request, answer))
         return request, answer
 
     def _may_go(self, request: CountedRequest, answer: SingleWaiterFuture[ReservationAnswer]) -> bool:
-        said = answer.value
-        if said is None or (said.granted and not self._store.joined):
+        reservation = answer.value
+        if reservation is None or (reservation.granted and not self._store.joined):
             with self._lock:
                 return self._goes_alone(request)
-        if said.granted:
+        if reservation.granted:
             self._count_from_now(request)
-        return said.granted
+        return reservation.granted
 
     def _count_from_now(self, request: CountedRequest) -> None:
         """Move a granted request to the current bucket, if the grant was received late: the provider sees the request now."""
@@ -260,11 +260,11 @@ class SharedRateLimiter(RateLimiter):
         ]
         self._store.queue_changes(changes)
 
-    def _told(
+    def _take_answer(
         self,
         request: CountedRequest,
         answer: SingleWaiterFuture[ReservationAnswer],
-        said: ReservationAnswer | None,
+        reservation: ReservationAnswer | None,
     ) -> None:
         """Take the store's answer. From any thread."""
         with self._lock:
@@ -272,27 +272,27 @@ class SharedRateLimiter(RateLimiter):
                 self._askers.record_request_done(meter.scope)
             for claim, cached in zip(request.claims, request.cached, strict=True):
                 cached.asked -= claim.limit.ask
-            if said is not None:
-                self._learn(request, said)
-                if said.granted:
-                    self._granted(request, said)
+            if reservation is not None:
+                self._learn(request, reservation)
+                if reservation.granted:
+                    self._granted(request, reservation)
                 elif request.state == "asked":
                     request.state = "refused"
-        answer.set(said)
+        answer.set(reservation)
 
-    def _granted(self, request: CountedRequest, said: ReservationAnswer) -> None:
+    def _granted(self, request: CountedRequest, reservation: ReservationAnswer) -> None:
         is_reported = request.state == "granted" or (request.state == "alone" and request.is_over)
         if is_reported:  # once is enough
             self._store.queue_changes(
                 [
                     CounterChange(claim.limit, room.bucket, -claim.limit.ask)
-                    for claim, room in zip(request.claims, said.rooms, strict=True)
+                    for claim, room in zip(request.claims, reservation.rooms, strict=True)
                     if claim.unit != "places"
                 ]
             )
         else:
             request.state = "granted"
-            request.buckets = tuple(room.bucket for room in said.rooms)
+            request.buckets = tuple(room.bucket for room in reservation.rooms)
         if request.is_over:
             self._give_back(request, corrects=not is_reported)
 
@@ -303,13 +303,13 @@ class SharedRateLimiter(RateLimiter):
         if keys := [claim.limit.key for claim in request.claims if claim.unit == "places"]:
             self._store.release_slots(request.name, keys, send_now=False)
 
-    def _learn(self, request: CountedRequest, said: ReservationAnswer) -> None:
+    def _learn(self, request: CountedRequest, reservation: ReservationAnswer) -> None:
         """Cache the amount left of each limit, and when more is free."""
         now = self._clock()
-        for claim, cached, room in zip(request.claims, request.cached, said.rooms, strict=True):
+        for claim, cached, room in zip(request.claims, request.cached, reservation.rooms, strict=True):
             self._claimed.pop(claim.limit.key, None)
             self._claimed[claim.limit.key] = claim, now  # the one that was used last comes last
-            cached.free_at = now + self._wait(claim, cached, room, said)
+            cached.free_at = now + self._wait(claim, cached, room, reservation)
             cached.left = room.left
             self._allow(claim, cached, room, request.at)
 
@@ -326,10 +326,10 @@ class SharedRateLimiter(RateLimiter):
         cached.ends_at = self._clock() + seconds
 
     def _wait(
-        self, claim: LimitClaim, cached: CachedSharedLimit, room: LimitState, said: ReservationAnswer
+        self, claim: LimitClaim, cached: CachedSharedLimit, room: LimitState, reservation: ReservationAnswer
     ) -> float:
         """Seconds until the store should be asked again; longer after each refusal, up to this process's turn."""
-        limit, is_refused = claim.limit, not said.granted and room.left < claim.limit.ask
+        limit, is_refused = claim.limit, not reservation.granted and room.left < claim.limit.ask
         if not is_refused:
             self._refusals.record_grant(limit)
         if limit.kind == "total":

@@ -39,8 +39,8 @@ def make_publish_commands(publisher: str, events: Sequence[SharedEvent]) -> tupl
 
     ``publisher`` is the name of the publishing process, by which that process skips its own events.
     """
-    told = json.dumps([[event.kind, *event.values] for event in events], separators=(",", ":"))
-    add = ("XADD", EVENTS, "MAXLEN", "~", MOST_EVENTS, "*", "p", publisher, "e", told)
+    payload = json.dumps([[event.kind, *event.values] for event in events], separators=(",", ":"))
+    add = ("XADD", EVENTS, "MAXLEN", "~", MOST_EVENTS, "*", "p", publisher, "e", payload)
     return add, ("EXPIRE", EVENTS, KEPT_SECONDS)
 
 
@@ -54,7 +54,7 @@ class EventListener(ForkSafe):
 
     def __init__(self, url: SecretStr, on_event: EventHandler) -> None:
         self._url = url
-        self._heard = on_event
+        self._on_event = on_event
         super().__init__()
 
     @override
@@ -91,10 +91,10 @@ class EventListener(ForkSafe):
             connection.close()
 
     def _read(self, connection: StateServerConnection, own_name: bytes, closing: threading.Event) -> None:
-        (told,) = connection.run([("TIME",)])
-        if isinstance(told, Exception):
-            raise told
-        now = int(told[0]) + int(told[1]) / 1e6
+        (reply,) = connection.run([("TIME",)])
+        if isinstance(reply, Exception):
+            raise reply
+        now = int(reply[0]) + int(reply[1]) / 1e6
         self._offset = now - time.monotonic()
         self._last = self._from(now)
         block = round(1000 * _BLOCK_SECONDS)
@@ -115,11 +115,11 @@ class EventListener(ForkSafe):
             return b"%d-0" % round(1000 * (now - REMEMBERED_SECONDS))
         return self._last if _milliseconds(self._last) <= 1000 * now else b"%d-0" % round(1000 * now)
 
-    def _hear(self, told: bytes, at: float) -> None:
+    def _hear(self, payload: bytes, at: float) -> None:
         age = max(0.0, time.monotonic() + self._offset - at)
         try:
-            for kind, *values in json.loads(told):
-                self._heard(SharedEvent(kind, tuple(values)), age)
+            for kind, *values in json.loads(payload):
+                self._on_event(SharedEvent(kind, tuple(values)), age)
         except Exception:
             log.exception("an event of another process was not understood")
 

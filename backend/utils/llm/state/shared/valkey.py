@@ -48,7 +48,7 @@ SETTLING_SECONDS = 0.05
 FLUSH_SECONDS = 0.05
 """Seconds for which mergeable events wait; longer with more than `CROWD` processes."""
 PATIENCE_SECONDS = 0.04
-"""`Store.patience`; with a second check, no call waits longer than 50 ms."""
+"""`StateStore.patience`; with a second check, no call waits longer than 50 ms."""
 LATE_SHARE = 0.8
 """The share of `patience` for which commands must be unanswered, at two checks, before the server counts as away."""
 CROWD = 8
@@ -63,7 +63,7 @@ class _Job(NamedTuple):
     """One command, and the callback for its reply; the reply is None if the command failed."""
 
     command: tuple[Any, ...]
-    told: Callable[[Any], None] | None = None
+    callback: Callable[[Any], None] | None = None
 
 
 _WAKE: Final = _Job(())
@@ -106,7 +106,7 @@ class ValkeyStore(ForkSafe):
         self._dozes_at = math.inf
         self._suspected = self._trying_since = math.inf
         self._beats_at = self._renews_at = -math.inf
-        self._settles_until = self._told_at = -math.inf
+        self._settles_until = self._logged_at = -math.inf
         self._joins = 0
         self._is_there = False
         self._is_closing = self._is_told = False
@@ -330,7 +330,7 @@ class ValkeyStore(ForkSafe):
         head = ("EVALSHA", SET_ASIDE, len(keys), *keys, self._now(), self._name, self.processes)
         joins = self._joins
 
-        def told(reply: Any) -> None:
+        def on_reply(reply: Any) -> None:
             is_latest = joins == self._joins  # joining again has set other amounts aside since
             if is_latest and reply is not None and self.reporter is not None:
                 rooms = zip(reply[::2], reply[1::2], strict=True)
@@ -339,7 +339,7 @@ class ValkeyStore(ForkSafe):
                     [(limit, room) for (limit, _), room in zip(in_use, answers, strict=True)]
                 )
 
-        yield _Job((*head, *arguments), told)
+        yield _Job((*head, *arguments), on_reply)
 
     def _beat(self) -> tuple[Any, ...]:
         milliseconds = round(1000 * PRESENT_SECONDS)
@@ -457,13 +457,13 @@ class ValkeyStore(ForkSafe):
     def _settling(self, changes: Sequence[CounterChange], *, is_report: bool = False) -> _Job:
         """The job that sends ``changes``. If it fails, increases are queued again: better count too much than too little."""
 
-        def told(reply: Any) -> None:
+        def on_reply(reply: Any) -> None:
             is_refused = self._connection is not None
             if reply is None and not (is_report and is_refused):  # what is refused twice always will be
                 with self._lock:
                     self._unsent.add_changes_bounded(change for change in changes if change.amount > 0)
 
-        return _Job(self._changing(changes), told)
+        return _Job(self._changing(changes), on_reply)
 
     def _bucket(self, limit: SharedLimit, seconds_ago: float) -> int:
         now = self._now() / 1000 or time.monotonic() + self._clock_offset
@@ -478,7 +478,7 @@ class ValkeyStore(ForkSafe):
             self.reporter.on_store_rejoin()
             self._report(everything=False)  # what went out since it was told
             self._exchange([*self._holds(), *self._sets_aside()])
-        if since is not None and since == self._told_at:
+        if since is not None and since == self._logged_at:
             log.warning(
                 "the state server is back after %.1f s: limits are counted together again",
                 time.monotonic() - since,
@@ -504,8 +504,8 @@ class ValkeyStore(ForkSafe):
             self.joined = False
             self._at_once, self._soon, self._flushes_at = [], {}, math.inf
             self._beats_at = min(self._beats_at, now)
-            is_told = is_news and now - self._told_at > TELL_SECONDS
-            self._told_at = now if is_told else self._told_at
+            is_told = is_news and now - self._logged_at > TELL_SECONDS
+            self._logged_at = now if is_told else self._logged_at
         if is_told:
             log.warning(
                 "the state server is away (%s): this process goes on with its own share of limits, one of %d",
@@ -532,9 +532,9 @@ class ValkeyStore(ForkSafe):
 
 def _tell(job: _Job, reply: Any) -> None:
     """Pass ``reply`` to the job's callback. An error of one callback does not affect the others."""
-    if job.told is not None:
+    if job.callback is not None:
         try:
-            job.told(reply)
+            job.callback(reply)
         except Exception:
             log.exception("what the state server said was not understood; others are told all the same")
 

@@ -136,11 +136,11 @@ def test_what_was_set_aside_before_the_server_was_silent_is_void_once_it_is_back
     (before,) = store._sets_aside()
     store._join()
     (after,) = store._sets_aside()
-    assert before.told is not None
-    assert after.told is not None
+    assert before.callback is not None
+    assert after.callback is not None
 
-    before.told([500, 250])
-    after.told([8, 2])
+    before.callback([500, 250])
+    after.callback([8, 2])
 
     assert process.rooms == [[(LIMIT, LimitState(8, allowance=2))]]
 
