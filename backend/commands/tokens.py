@@ -6,6 +6,7 @@ import asyncio
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -205,15 +206,17 @@ async def _revoked(settings: Settings, which: str) -> Sequence[str]:
     from backend.database.tokens import TokenStore
 
     async with open_audited_sessions(settings) as sessions:
-        tokens, logins = TokenStore(sessions), BrowserSessionStore(sessions)
-        revocations: list[tuple[str, Callable[..., Awaitable[object]]]] = []
-        revocations += [(token.id, tokens.revoke_token) for token in await tokens.list_tokens()]
-        revocations += [(login.id, logins.revoke_session) for login in await logins.list_sessions()]
-        found = [(name, revoke) for name, revoke in revocations if which and name.startswith(which)]
+        tokens, logins, actor = TokenStore(sessions), BrowserSessionStore(sessions), current_os_user()
+        revocations: dict[str, Callable[[], Awaitable[object]]] = {
+            token.id: partial(tokens.revoke_token, token.id, actor=actor)
+            for token in await tokens.list_tokens()
+        }
+        for login in await logins.list_sessions():
+            revocations[login.id] = partial(logins.revoke_session, login.id, actor=actor)
+        found = [name for name in revocations if which and name.startswith(which)]
         if len(found) == 1:
-            name, revoke = found[0]
-            await revoke(name, actor=current_os_user())
-        return [name for name, _ in found]
+            await revocations[found[0]]()
+        return found
 
 
 def _grid(kind: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> TextTable:

@@ -94,7 +94,8 @@ class Spool(ForkSafe):
 
     @override
     def _begin(self) -> None:
-        if (parents := vars(self).get("_segment")) is not None:
+        parents: SegmentFile | None = vars(self).get("_segment")
+        if parents is not None:
             parents.close_in_child()
         self._lock = threading.RLock()  # the finaliser of a stream may append in the midst of an append
         self._tending = threading.Lock()

@@ -97,7 +97,7 @@ class Patchbay(PatchbayInspection, ForkSafe):
         self._texts = texts
         self._require_caller = require_caller
         self._live = dict(live or {})
-        self._models: dict[_ModelKey, Any] = {}
+        self._models: dict[_ModelKey, FeatureChatModel] = {}
         self._model: type[FeatureChatModel] | None = None
         self._runtime: Runtime | None = None
         super().__init__()
@@ -184,7 +184,7 @@ class Patchbay(PatchbayInspection, ForkSafe):
         made_for = current_caller()
         if caller is not None or made_for is not HOUSE:
             model = model.with_caller(caller and ensure_caller(caller), made_for)
-        return model  # type: ignore[no-any-return]
+        return model
 
     def get_embeddings(self, feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
         """The embeddings of ``feature``. See `clients.get_embeddings`."""
@@ -233,7 +233,7 @@ class Patchbay(PatchbayInspection, ForkSafe):
         self._model = FeatureChatModel
         return FeatureChatModel
 
-    def _make_model(self, key: _ModelKey) -> Any:
+    def _make_model(self, key: _ModelKey) -> FeatureChatModel:
         """Make the chat model for ``key`` and keep it.
 
         Takes no lock that an import in another thread may hold, because this may be an event loop.

@@ -99,7 +99,7 @@ class TicketNetworkBackend(httpcore2.NetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: Any = None,
+        timeout: Ticket | Any = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
@@ -143,7 +143,7 @@ class _BoundedStream(httpcore2.NetworkStream):
         finalize(self, stream.close).atexit = False
 
     @override
-    def read(self, max_bytes: int, timeout: Any = None) -> bytes:
+    def read(self, max_bytes: int, timeout: Ticket | Any = None) -> bytes:
         try:
             return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
         except httpcore2.ReadTimeout as error:
@@ -152,7 +152,7 @@ class _BoundedStream(httpcore2.NetworkStream):
         return self._stream.read(max_bytes, LOOK_SECONDS)
 
     @override
-    def write(self, buffer: bytes, timeout: Any = None) -> None:
+    def write(self, buffer: bytes, timeout: Ticket | Any = None) -> None:
         for start in range(0, len(buffer), WRITE_BYTES):
             piece = buffer[start : start + WRITE_BYTES]
             timeout.observed.has_left = True
@@ -169,7 +169,7 @@ class _BoundedStream(httpcore2.NetworkStream):
 
     @override
     def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Ticket | Any = None
     ) -> httpcore2.NetworkStream:
         try:
             left = _left_to_connect(timeout)
